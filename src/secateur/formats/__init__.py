@@ -1,0 +1,1 @@
+"""What leaves the house: exported models in artifacts that can be checked."""

@@ -1,0 +1,1 @@
+"""Which units go: criteria, budgets and the plan. NumPy only."""

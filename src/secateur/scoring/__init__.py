@@ -1,0 +1,1 @@
+"""Any amount of data through an artifact, with every row accounted for."""
