@@ -1,0 +1,222 @@
+"""What a trace found: a read-only view of a model as calls, weights and groups of units.
+
+Everything here is NumPy: planning needs no more, and knows no Keras.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import keras
+import numpy as np
+
+from secateur.graph.rule import Flow
+from secateur.graph.sweep import Call, Sweep
+from secateur.graph.units import Axes, Ids
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight: the unit on each position of each axis, and how often each element is used.
+
+    `uses` is the number of multiply-adds that one element takes part in for one sample.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    axes: Axes
+    roles: tuple[str | None, ...]
+    uses: int
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Where a group lives: an axis of a weight, and the index in the group of each position.
+
+    `unit` holds -1 at positions of other groups. `role` is `write` for the weights that make the
+    units, `read` for those that consume them and `pass` for those that a unit passes through.
+    """
+
+    weight: str
+    axis: int
+    unit: np.ndarray
+    role: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Units that live on the same axes and compete with each other.
+
+    Args:
+        name: the first layer that makes its units.
+        members: all layers that make its units.
+        units: the graph's number of each unit.
+        free: for each unit, whether it may be removed.
+        pins: why the others may not.
+        slices: where the units live.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    units: Ids
+    free: np.ndarray
+    pins: tuple[str, ...]
+    slices: tuple[Slice, ...]
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the model at batch size one: its shape and the unit on each position."""
+
+    shape: tuple[int, ...]
+    axes: Axes
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The model as operations, and the groups of units that can be removed from it.
+
+    Args:
+        model: the traced model, unchanged.
+        calls: every call of every operation, in topological order.
+        tensors: what the calls name by index.
+        weights: every weight by its key, `path/name`.
+        groups: the groups that have at least one unit that may be removed.
+        fixed: the groups that have none.
+        units: how many units there are.
+    """
+
+    model: keras.Model
+    calls: tuple[Call, ...]
+    tensors: tuple[Tensor, ...]
+    weights: Mapping[str, Weight]
+    groups: tuple[Group, ...]
+    fixed: tuple[Group, ...]
+    units: int
+
+    @classmethod
+    def of(cls, model: keras.Model, sweep: Sweep) -> Graph:
+        """Settle a finished sweep."""
+        settled = sweep.ledger.settle()
+
+        def renamed(axes: Any) -> Axes:
+            return tuple(None if ids is None else settled.unit[ids] for ids in axes)
+
+        weights = {
+            key: Weight(key, entry.shape, renamed(entry.axes), tuple(entry.roles), entry.uses)
+            for key, entry in sweep.weights.items()
+        }
+        count = int(settled.unit.max(initial=-1)) + 1
+        groups = _groups(sweep, settled, weights, count)
+        return cls(
+            model=model,
+            calls=tuple(sweep.calls),
+            tensors=tuple(Tensor(v.shape, renamed(v.axes)) for v in sweep.values),
+            weights=weights,
+            groups=tuple(group for group in groups if group.free.any()),
+            fixed=tuple(group for group in groups if not group.free.any()),
+            units=count,
+        )
+
+    def everything(self) -> np.ndarray:
+        """Return the mask that keeps every unit."""
+        return np.ones(self.units, bool)
+
+    def sizes(self, keep: np.ndarray) -> dict[str, int]:
+        """Return the number of elements of each weight when only `keep` is kept."""
+        return {key: prod(shape) for key, shape in self.shapes(keep).items()}
+
+    def shapes(self, keep: np.ndarray) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each weight when only `keep` is kept."""
+        return {key: kept_shape(w.shape, w.axes, keep) for key, w in self.weights.items()}
+
+    def parameters(self, keep: np.ndarray | None = None) -> int:
+        """Return the number of weights' elements that are left."""
+        return sum(self.sizes(self.everything() if keep is None else keep).values())
+
+    def macs(self, keep: np.ndarray | None = None) -> int:
+        """Return the multiply-adds of one sample, of the operations that multiply by weights."""
+        sizes = self.sizes(self.everything() if keep is None else keep)
+        return sum(sizes[key] * weight.uses for key, weight in self.weights.items())
+
+    def widths(self, keep: np.ndarray) -> dict[str, tuple[int, int]]:
+        """Return the output width before and after, of each layer that makes units."""
+        found = {}
+        for call in self.calls:
+            if isinstance(call.rule, Flow) and call.rule.mints:
+                tensor = self.tensors[call.outputs[0]]
+                axis = call.rule.axis % len(tensor.shape)
+                after = kept_shape(tensor.shape, tensor.axes, keep)[axis]
+                found[call.path] = (tensor.shape[axis], after)
+        return found
+
+    def fingerprint(self) -> str:
+        """Return a hash of the structure: operations, wiring, names and shapes, not values."""
+        calls = [
+            (type(call.operation).__name__, call.path, call.inputs, call.outputs)
+            for call in self.calls
+        ]
+        shapes = sorted((key, weight.shape) for key, weight in self.weights.items())
+        text = json.dumps([calls, shapes, [tensor.shape for tensor in self.tensors]])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kept_shape(shape: tuple[int, ...], axes: Axes, keep: np.ndarray) -> tuple[int, ...]:
+    """Return a shape after the positions of units that are not kept are gone."""
+    return tuple(
+        length if ids is None else int(np.count_nonzero(keep[ids]))
+        for length, ids in zip(shape, axes, strict=True)
+    )
+
+
+def _groups(sweep: Sweep, settled: Any, weights: Mapping[str, Weight], count: int) -> list[Group]:
+    owner = np.array([name for _, _, name in sweep.ledger.blocks])
+    group_of = np.zeros(count, int)
+    group_of[settled.unit] = settled.group
+    free = np.ones(count, bool)
+    reasons: dict[int, dict[str, None]] = {}
+    for ids, reason in sweep.ledger.pins:
+        free[settled.unit[ids]] = False
+        for group in np.unique(settled.group[ids]):
+            reasons.setdefault(int(group), {})[reason] = None
+    slices = _slices(weights, group_of)
+    found = []
+    for group in np.unique(group_of):
+        units = np.flatnonzero(group_of == group)
+        blocks = np.unique(settled.block[settled.group == group])
+        members = tuple(dict.fromkeys(str(name) for name in owner[blocks]))
+        found.append(
+            Group(
+                name=members[0],
+                members=members,
+                units=units,
+                free=free[units],
+                pins=tuple(reasons.get(int(group), ())),
+                slices=tuple(slices.get(int(group), ())),
+            )
+        )
+    return found
+
+
+def _slices(weights: Mapping[str, Weight], group_of: np.ndarray) -> dict[int, list[Slice]]:
+    order = np.argsort(group_of, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(group_of))])
+    within = np.empty(len(group_of), int)
+    within[order] = np.arange(len(order)) - starts[group_of[order]]
+    found: dict[int, list[Slice]] = {}
+    for key, weight in weights.items():
+        for axis, (ids, role) in enumerate(zip(weight.axes, weight.roles, strict=True)):
+            if ids is None or role is None:
+                continue
+            for group in np.unique(group_of[ids]):
+                unit = np.where(group_of[ids] == group, within[ids], -1)
+                found.setdefault(int(group), []).append(Slice(key, axis, unit, role))
+    return found

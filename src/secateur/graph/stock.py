@@ -1,0 +1,256 @@
+"""The rules of the layers and operations that come with Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import layers
+from keras.src.ops import core, nn, numpy
+
+from secateur.graph.rule import At, Elementwise, Flow, Move, Pin, Pool, Rule, register
+
+
+def channels(layer: Any) -> int:
+    """Return the axis of the channels of a layer that has a `data_format`."""
+    return 1 if getattr(layer, "data_format", None) == "channels_first" else -1
+
+
+def _mixing(layer: Any) -> str | None:
+    """Say why the units of a layer may not be removed one by one because of its activation."""
+    name = getattr(layer.activation, "__name__", type(layer.activation).__name__)
+    return None if layer.activation is None or name in _POINTWISE else f"{name} over its units"
+
+
+_POINTWISE = frozenset(
+    """linear relu relu6 leaky_relu elu selu celu gelu silu swish sigmoid hard_sigmoid hard_silu
+    hard_swish tanh hard_tanh tanh_shrink soft_shrink hard_shrink threshold softplus softsign mish
+    exponential log_sigmoid squareplus sparse_plus sparse_sigmoid""".split()  # noqa: SIM905
+)
+
+_ELEMENTWISE_OPERATIONS = """Abs Absolute Add Cast Clip Cos Divide Elu Exp Expm1 Gelu HardSigmoid
+    HardSilu HardTanh LeakyRelu Log Log1p LogSigmoid Maximum Minimum Mish Multiply Negative Power
+    Reciprocal Relu Relu6 Rsqrt Selu Sigmoid Sign Silu Sin Softplus Softsign Sqrt Square Subtract
+    Tanh TrueDivide"""
+_MOVING_OPERATIONS = "Concatenate ExpandDims Flip Moveaxis Squeeze Swapaxes Transpose"
+
+
+def _operations(names: str) -> list[type]:
+    """Find operation classes by name: Keras exports their functions, not the classes."""
+    found = (getattr(home, n, None) for n in names.split() for home in (core, nn, numpy))
+    return [kind for kind in found if kind is not None]
+
+
+register(*_operations(_ELEMENTWISE_OPERATIONS))(lambda operation: Elementwise())
+register(*_operations(_MOVING_OPERATIONS))(lambda operation: Move())
+register(numpy.Reshape)(lambda operation: Move(shape="newshape", batch=True))
+
+
+# ---- layers that mint units ---------------------------------------------------------------------
+
+
+@register(layers.Dense)
+def _(layer: Any) -> Rule:
+    return Flow(
+        reads={"kernel": -2},
+        writes={"kernel": -1, "bias": 0},
+        size="units",
+        macs={"kernel": "output"},
+        pointwise=True,
+        keeps=_mixing(layer),
+    )
+
+
+@register(layers.Embedding)
+def _(layer: Any) -> Rule:
+    return Flow(writes={"embeddings": -1}, size="output_dim")
+
+
+@register(layers.Conv1D, layers.Conv2D, layers.Conv3D)
+def _(layer: Any) -> Rule:
+    return Flow(
+        reads={"kernel": -2},
+        writes={"kernel": -1, "bias": 0},
+        size="filters",
+        axis=channels(layer),
+        groups=layer.groups,
+        macs={"kernel": "output"},
+        keeps=_mixing(layer),
+    )
+
+
+@register(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+def _(layer: Any) -> Rule:
+    return Flow(
+        reads={"kernel": -1},
+        writes={"kernel": -2, "bias": 0},
+        size="filters",
+        axis=channels(layer),
+        macs={"kernel": "input"},
+        keeps=_mixing(layer),
+    )
+
+
+@register(layers.SeparableConv1D, layers.SeparableConv2D)
+def _(layer: Any) -> Rule:
+    between = At(-2, repeat=layer.depth_multiplier)
+    return Flow(
+        reads={"depthwise_kernel": -2, "pointwise_kernel": between},
+        writes={"pointwise_kernel": -1, "bias": 0},
+        size="filters",
+        axis=channels(layer),
+        macs={"depthwise_kernel": "output", "pointwise_kernel": "output"},
+        keeps=_mixing(layer),
+    )
+
+
+@register(layers.SimpleRNN, layers.GRU, layers.LSTM)
+def _(layer: Any) -> Rule:
+    gates = {layers.SimpleRNN: 1, layers.GRU: 3, layers.LSTM: 4}[_stock(layer)]
+    side_by_side = At(-1, tile=gates)
+    return Flow(
+        reads={"kernel": -2},
+        writes={
+            "kernel": side_by_side,
+            "recurrent_kernel": (At(-2), side_by_side),
+            "bias": side_by_side,
+        },
+        size="units",
+        macs={"kernel": "step", "recurrent_kernel": "step"},
+        keeps=_mixing(layer),
+    )
+
+
+def _stock(layer: Any) -> type:
+    return next(k for k in (layers.SimpleRNN, layers.GRU, layers.LSTM) if isinstance(layer, k))
+
+
+# ---- layers that pass units on ------------------------------------------------------------------
+
+
+@register(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+def _(layer: Any) -> Rule:
+    return Flow(
+        reads={"kernel": -2},
+        writes={"bias": 0},
+        mints=False,
+        axis=channels(layer),
+        repeat=layer.depth_multiplier,
+        macs={"kernel": "output"},
+        keeps=_mixing(layer),
+    )
+
+
+@register(layers.BatchNormalization)
+def _(layer: Any) -> Rule:
+    weights = ("gamma", "beta", "moving_mean", "moving_variance")
+    if getattr(layer, "renorm", False):
+        weights += ("moving_stddev", "renorm_mean", "renorm_stddev")
+    return Flow(writes=dict.fromkeys(weights, 0), mints=False, axis=layer.axis, pointwise=True)
+
+
+@register(layers.LayerNormalization)
+def _(layer: Any) -> Rule:
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    if len(axes) > 1:
+        return Pin("LayerNormalization over several axes")
+    return Flow(
+        writes={"gamma": 0, "beta": 0}, mints=False, axis=axes[0], mixes=True, pointwise=True
+    )
+
+
+@register(layers.GroupNormalization)
+def _(layer: Any) -> Rule:
+    weights = dict.fromkeys(("gamma", "beta"), 0)
+    if layer.gamma is not None and layer.groups == layer.gamma.shape[0]:
+        # One group a channel: nothing is mixed, and the number of groups follows the channels.
+        return Flow(writes=weights, size="groups", mints=False, axis=layer.axis)
+    return Flow(writes=weights, mints=False, axis=layer.axis, groups=layer.groups, mixes=True)
+
+
+@register(layers.UnitNormalization)
+def _(layer: Any) -> Rule:
+    return (
+        Pin("UnitNormalization over several axes")
+        if np.ndim(layer.axis) and len(layer.axis) > 1
+        else Flow(mints=False, mixes=True)
+    )
+
+
+@register(
+    layers.ReLU,
+    layers.LeakyReLU,
+    layers.ELU,
+    layers.Identity,
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.AlphaDropout,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.ActivityRegularization,
+    layers.Add,
+    layers.Subtract,
+    layers.Multiply,
+    layers.Average,
+    layers.Maximum,
+    layers.Minimum,
+)
+def _(layer: Any) -> Rule:
+    return Elementwise()
+
+
+@register(layers.PReLU)
+def _(layer: Any) -> Rule:
+    return Elementwise(weights=("alpha",))
+
+
+@register(layers.Activation)
+def _(layer: Any) -> Rule:
+    mixing = _mixing(layer)
+    return Pin(mixing) if mixing else Elementwise()
+
+
+@register(layers.Rescaling)
+def _(layer: Any) -> Rule:
+    if np.ndim(layer.scale) or np.ndim(layer.offset):
+        return Pin("Rescaling with one factor a position")
+    return Elementwise()
+
+
+@register(
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.MaxPooling3D,
+    layers.AveragePooling1D,
+    layers.AveragePooling2D,
+    layers.AveragePooling3D,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalAveragePooling3D,
+    layers.UpSampling1D,
+    layers.UpSampling2D,
+    layers.UpSampling3D,
+    layers.ZeroPadding1D,
+    layers.ZeroPadding2D,
+    layers.ZeroPadding3D,
+    layers.Cropping1D,
+    layers.Cropping2D,
+    layers.Cropping3D,
+)
+def _(layer: Any) -> Rule:
+    return Pool(axis=channels(layer))
+
+
+@register(layers.Concatenate, layers.Flatten, layers.Permute)
+def _(layer: Any) -> Rule:
+    return Move()
+
+
+@register(layers.Reshape)
+def _(layer: Any) -> Rule:
+    return Move(shape="target_shape")
