@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel
 
+from secateur.data.contract import Contract
 from secateur.errors import MissingExtraError, ModelError, OutputError
+from secateur.formats.artifact import (
+    CONTRACT,
+    KERAS,
+    MANIFEST,
+    MODEL,
+    Artifact,
+    Manifest,
+    entry_for,
+    files_of,
+)
+from secateur.formats.folder import new_folder
+from secateur.formats.inputs import input_names, input_structure
+from secateur.formats.parity import Inputs, compare, random_inputs
 from secateur.formats.quiet import quiet
+from secateur.formats.signature import check_contract, output_kind, specs
 
 if TYPE_CHECKING:
     import keras
@@ -17,6 +38,17 @@ if TYPE_CHECKING:
 # Old enough for every ONNX Runtime in use, new enough for all that Keras needs.
 OPSET = 17
 BATCH = "batch"
+
+_PACKAGES = (
+    "secateur",
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "tf2onnx",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+)
 
 
 def to_onnx(model: keras.Model, path: str | Path) -> None:
@@ -45,35 +77,125 @@ def to_onnx(model: keras.Model, path: str | Path) -> None:
         ) from error
 
 
-def input_structure(model: keras.Model) -> Any:
-    """Return the structure in which `model` takes its inputs, with a `KerasTensor` a leaf."""
-    import keras
+def export(
+    model: keras.Model,
+    out: str | Path,
+    *,
+    contract: Contract | None = None,
+    sample: Inputs | None = None,
+    name: str | None = None,
+    metrics: Any = None,
+    cost: Any = None,
+    recipe: str | None = None,
+    data_fingerprint: str | None = None,
+    tolerance: float = 1e-3,
+    overwrite: bool = False,
+) -> Artifact:
+    """Write `model` as an artifact: everything that scoring needs, checked against the model.
 
-    if isinstance(model, keras.Sequential) and model.built:
-        return model.inputs[0]
-    if getattr(model, "inputs", None):
-        return model.input
-    recorded = (model.get_build_config() or {}) if model.built else {}
-    shapes = recorded.get("shapes_dict") or {k: v for k, v in recorded.items() if v}
-    if not shapes:
-        raise ModelError(
-            f"the shape of the inputs of model {model.name!r} is not known.",
-            mend="Call the model once on a batch of data, or give it a keras.Input.",
+    The folder appears whole or not at all, and the model stays as it is.
+
+    Args:
+        model: a Keras model with one output.
+        out: the folder to make.
+        contract: what a valid row of data is; without one the artifact predicts arrays, but cannot
+            score raw data.
+        sample: model input to compare the exported file with the model on; drawn at random if None.
+        name: what the manifest calls the model; its Keras name if None.
+        metrics: what is known of its quality: a mapping, or a pydantic value.
+        cost: what is known of its cost: a mapping, or a pydantic value.
+        recipe: the text of the recipe that made it.
+        data_fingerprint: the fingerprint of the data it was trained on.
+        tolerance: the largest difference from the model that is accepted.
+        overwrite: replace an artifact that is already at `out`.
+
+    Raises:
+        OutputError: `out` exists, or cannot be written.
+        ModelError: the model has no counterpart in ONNX, or does not fit the contract.
+        ArtifactError: the exported file differs from the model by more than `tolerance`.
+    """
+    import onnx
+
+    with new_folder(out, replaces=MANIFEST if overwrite else None) as folder:
+        to_onnx(model, folder / MODEL)
+        written = onnx.load(folder / MODEL)
+        inputs, outputs = specs(written.graph.input), specs(written.graph.output)
+        if len(outputs) != 1:
+            raise ModelError(
+                f"the model has {len(outputs)} outputs, and an artifact has one.",
+                mend="Export keras.Model(inputs, output) of the output that is to be scored.",
+            )
+        if contract is not None:
+            check_contract(inputs, outputs, contract)
+            contract.save(folder / CONTRACT)
+        parity = compare(
+            _caller(model),
+            folder / MODEL,
+            inputs,
+            random_inputs(inputs, contract) if sample is None else sample,
+            tolerance=tolerance,
         )
-    named = {key.removesuffix("_shape"): shape for key, shape in shapes.items()}
-    leaves = [_leaf(name, shape, model.input_dtype) for name, shape in named.items()]
-    return leaves[0] if len(leaves) == 1 else leaves
+        _save_keras(model, folder / KERAS)
+        manifest = Manifest(
+            name=name or model.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            files=tuple(entry_for(folder, file) for file in files_of(folder)),
+            inputs=inputs,
+            outputs=outputs,
+            output=output_kind(written, contract),
+            contract_sha256=None if contract is None else contract.fingerprint(),
+            parity=parity,
+            metrics=_as_dict(metrics),
+            cost=_as_dict(cost),
+            recipe=recipe,
+            data_fingerprint=data_fingerprint,
+            versions=_versions(),
+        )
+        manifest.save(folder / MANIFEST)
+    return Artifact(Path(out), manifest, contract)
 
 
-def _leaf(name: str, shape: Any, dtype: str) -> Any:
-    """Return a KerasTensor for one recorded input shape, free in its first axis."""
+def _caller(model: keras.Model) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """Return `model` as a function from arrays by input name to its output."""
     import keras
 
-    if isinstance(shape, dict):
-        return {key: _leaf(key, inner, dtype) for key, inner in shape.items()}
-    if shape and isinstance(shape[0], (tuple, list)):
-        return [_leaf(f"{name}_{i}", inner, dtype) for i, inner in enumerate(shape)]
-    return keras.KerasTensor((None, *shape[1:]), dtype=dtype, name=name)
+    structure = input_structure(model)
+    names = input_names(structure)
+
+    def call(feed: dict[str, np.ndarray]) -> np.ndarray:
+        x = keras.tree.pack_sequence_as(structure, [feed[name] for name in names])
+        return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)))
+
+    return call
+
+
+def _save_keras(model: keras.Model, path: Path) -> None:
+    """Save the model without its optimizer, whose state is twice the size of the weights."""
+    import keras
+
+    if getattr(model, "compiled", False) and getattr(model, "inputs", None):
+        plain = keras.models.clone_model(model)
+        plain.set_weights(model.get_weights())
+        plain.compiled, plain.optimizer = False, None
+        model = plain
+    with quiet():
+        model.save(path)
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """Return a mapping or pydantic value as what JSON can hold."""
+    if value is None:
+        return {}
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else dict(value)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what an artifact depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _convert(model: keras.Model, structure: Any) -> onnx.ModelProto:
@@ -96,7 +218,7 @@ def _convert(model: keras.Model, structure: Any) -> onnx.ModelProto:
                 mend="Run `pip install 'secateur[tensorflow]'`.",
             ) from error
         leaves = keras.tree.flatten(structure)
-        names = _unique_names(leaves)
+        names = input_names(structure)
         signature = [
             tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype, name=name)
             for leaf, name in zip(leaves, names, strict=True)
@@ -115,7 +237,7 @@ def _convert(model: keras.Model, structure: Any) -> onnx.ModelProto:
         except Exception as error:
             raise ModelError(
                 f"model {model.name!r} cannot be written as ONNX: {_first_line(error)}",
-                mend="Replace the layer it names by layers that Keras ships.",
+                mend="Build the part it names from other layers or keras.ops.",
             ) from error
     return _tidy(converted, names, constants)
 
@@ -128,16 +250,23 @@ def _tidy(
     A tensor that a layer holds outside its variables (the mean given to a Normalization) arrives as
     one more input of the graph; here it becomes the constant that it is.
     """
-    from onnx import numpy_helper
+    import onnx
 
     graph = converted.graph
+    # tf2onnx lets through, as they are, operations that it cannot translate.
+    unknown = sorted({n.op_type for n in graph.node if not onnx.defs.has(n.op_type, n.domain)})
+    if unknown:
+        raise ModelError(
+            f"ONNX has no counterpart for what the model does: {', '.join(unknown)}.",
+            mend="Build that part of the model from other layers or keras.ops.",
+        )
     values = {value.name: value for value in graph.input}
     missing = [name for name in values if name not in names and name not in constants]
     if missing:
         raise ModelError(f"the translated model has inputs of its own: {', '.join(missing)}.")
     used = {name for node in graph.node for name in node.input}
     graph.initializer.extend(
-        numpy_helper.from_array(constants[name], name)
+        onnx.numpy_helper.from_array(constants[name], name)
         for name in values
         if name in constants and name in used
     )
@@ -148,14 +277,6 @@ def _tidy(
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_param = BATCH
     return converted
-
-
-def _unique_names(leaves: list[Any]) -> list[str]:
-    """Return the names of the inputs, as Keras has them."""
-    names = [leaf.name for leaf in leaves]
-    if len(set(names)) != len(names):
-        raise ModelError(f"two inputs of the model have the same name: {', '.join(names)}.")
-    return names
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 # File descriptors belong to the process: two captures at once would swap each other's streams.
 _CAPTURING = threading.RLock()
@@ -24,7 +25,13 @@ def quiet() -> Iterator[None]:
     with _CAPTURING, tempfile.TemporaryFile() as chatter, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with _redirected(chatter.fileno()):
+            # A notebook's streams are not the descriptors, so both are turned.
+            with (
+                open(chatter.fileno(), "w", closefd=False, errors="replace") as text,
+                contextlib.redirect_stdout(text),
+                contextlib.redirect_stderr(text),
+                _redirected(chatter.fileno()),
+            ):
                 yield
         except BaseException as error:
             chatter.seek(0)
@@ -36,7 +43,8 @@ def quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _redirected(target: int) -> Iterator[None]:
     """Point file descriptors 1 and 2 at `target`, and back again."""
-    _flush()
+    for stream in (sys.__stdout__, sys.__stderr__):
+        _flush(stream)
     saved: dict[int, int] = {}
     try:
         for stream in (1, 2):
@@ -46,13 +54,14 @@ def _redirected(target: int) -> Iterator[None]:
                 os.dup2(target, stream)
         yield
     finally:
-        _flush()
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            _flush(stream)
         for stream, original in saved.items():
             os.dup2(original, stream)
             os.close(original)
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError, OSError):
+def _flush(stream: TextIO | None) -> None:
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        if stream is not None:
             stream.flush()
