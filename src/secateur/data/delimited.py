@@ -1,0 +1,274 @@
+"""A file of delimited text becomes blocks of Arrow columns; a row that cannot be read is named.
+
+A block is parsed straight to the types wanted; only where that fails it is parsed as text.
+Encoding: UTF-8 or UTF-16; a line that is not UTF-8 is read as Latin-1. Blank lines are no rows.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from secateur.data.values import FALSE_WORDS, NULL_WORDS, TRUE_WORDS
+from secateur.errors import DataError
+
+DELIMITERS = (",", ";", "\t", "|")
+BLOCK_BYTES = 4 * 2**20
+MAX_RECORD_BYTES = 64 * 2**20
+_SAMPLE_BYTES = 256 * 2**10
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+class BadRow(NamedTuple):
+    """A row that could not be read: its position (the first data row is 0), why, and its text."""
+
+    row: int
+    reason: str
+    raw: str
+
+
+class Block(NamedTuple):
+    """Some rows of a part: a table, the position of each of its rows, and the bad rows."""
+
+    table: pa.Table
+    rows: np.ndarray
+    bad: tuple[BadRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file of delimited text is written.
+
+    Attributes:
+        delimiter: what stands between fields.
+        names: the names of the fields; "0", "1", ... where the file has no header.
+        start: the bytes (as UTF-8) before the first row.
+    """
+
+    delimiter: str
+    names: tuple[str, ...]
+    start: int
+
+
+def sniff(path: Path, *, header: bool = True) -> Dialect:
+    """Find the delimiter and the names of the fields from the first lines of a file.
+
+    Raises:
+        DataError: the file is missing, empty, or its header names two columns alike.
+    """
+    sample = b""
+    for chunk in _utf8(path, _SAMPLE_BYTES):
+        sample += chunk
+        if len(sample) >= _SAMPLE_BYTES and b"\n" in sample:
+            break
+    blank = len(sample) - len(sample.lstrip(b"\r\n"))
+    if blank == len(sample):
+        raise DataError("the file is empty.", where=path)
+    stop = _first_record(sample, blank)
+    delimiter = _delimiter(_lines(sample[blank:]))
+    record = _text(sample[blank:stop]).rstrip("\r\n")
+    fields = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter))
+    if not header:
+        return Dialect(delimiter, tuple(map(str, range(len(fields)))), blank)
+    names = tuple(name.strip() or f"Unnamed: {i}" for i, name in enumerate(fields))
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"the header names {twice[0]!r} more than once.",
+            where=path,
+            mend="Give each column a name of its own.",
+        )
+    return Dialect(delimiter, names, stop)
+
+
+def read_blocks(
+    path: Path,
+    dialect: Dialect,
+    *,
+    columns: Sequence[str] | None = None,
+    types: Mapping[str, pa.DataType] | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Block]:
+    """Read a file block by block.
+
+    Args:
+        path: the file; .gz, .bz2 and .zst are decompressed.
+        dialect: what `sniff` found, possibly with other names.
+        columns: the columns to read, in this order; all where None.
+        types: the type wanted of a column; text where it has none. A column of a block in which
+            some value is not of this type arrives as text.
+        block_bytes: about how much text is read at a time.
+
+    Yields:
+        One `Block` a block of text, bad rows in it being those with the wrong number of fields.
+    """
+    wanted = tuple(dialect.names if columns is None else columns)
+    kinds = {name: (types or {}).get(name, pa.string()) for name in wanted}
+    position = 0
+    for text in _records(path, dialect.start, block_bytes):
+        table, bad = _parse(path, text, dialect, kinds)
+        count = table.num_rows + len(bad)
+        rows = np.arange(position, position + count)
+        if bad:
+            rows = np.delete(rows, [row.row for row in bad])
+            bad = [row._replace(row=row.row + position) for row in bad]
+        yield Block(table, rows, tuple(bad))
+        position += count
+
+
+def _parse(
+    path: Path, text: bytes, dialect: Dialect, kinds: Mapping[str, pa.DataType]
+) -> tuple[pa.Table, list[BadRow]]:
+    try:
+        return _arrow(text, dialect, kinds)
+    except pa.ArrowInvalid:
+        pass
+    plain = dict.fromkeys(kinds, pa.string())
+    try:
+        table, bad = _arrow(text, dialect, plain)
+    except pa.ArrowInvalid:
+        try:
+            table, bad = _arrow(_text(text).encode(), dialect, plain)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"the text cannot be parsed: {error}.", where=path) from error
+    for index, (name, kind) in enumerate(kinds.items()):
+        try:
+            table = table.set_column(index, name, table.column(index).cast(kind))
+        except pa.ArrowInvalid:
+            continue
+    return table, bad
+
+
+def _arrow(
+    text: bytes, dialect: Dialect, kinds: Mapping[str, pa.DataType]
+) -> tuple[pa.Table, list[BadRow]]:
+    bad: list[BadRow] = []
+
+    def skip(row: pacsv.InvalidRow) -> str:
+        reason = f"{row.actual_columns} fields, where {row.expected_columns} are expected"
+        bad.append(BadRow(row.number - 1, reason, row.text))
+        return "skip"
+
+    table = pacsv.read_csv(
+        pa.BufferReader(text),
+        read_options=pacsv.ReadOptions(
+            column_names=list(dialect.names), use_threads=False, block_size=len(text) + 1
+        ),
+        parse_options=pacsv.ParseOptions(
+            delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=skip
+        ),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict(kinds),
+            include_columns=list(kinds),
+            null_values=list(NULL_WORDS),
+            true_values=list(TRUE_WORDS),
+            false_values=list(FALSE_WORDS),
+            strings_can_be_null=True,
+        ),
+    )
+    return table, bad
+
+
+def _utf8(path: Path, block_bytes: int) -> Iterator[bytes]:
+    """Yield the file's bytes as UTF-8, decompressed, without a byte order mark."""
+    try:
+        with pa.input_stream(str(path)) as stream:
+            first = stream.read(block_bytes)
+            bom = next((mark for mark in _BOMS if first.startswith(mark)), b"")
+            first = first[len(bom) :]
+            decoder = None
+            if _BOMS.get(bom, "utf-8") != "utf-8":
+                decoder = codecs.getincrementaldecoder(_BOMS[bom])()
+            while first:
+                yield decoder.decode(first).encode() if decoder else first
+                first = stream.read(block_bytes)
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"the file cannot be read: {error}.", where=path) from error
+
+
+def _records(path: Path, start: int, block_bytes: int) -> Iterator[bytes]:
+    """Yield blocks of whole records; a record may hold line ends inside quotes."""
+    held = b""
+    for chunk in _utf8(path, block_bytes):
+        if start:
+            start, chunk = start - min(start, len(chunk)), chunk[start:]
+        held += chunk
+        stop = _last_record(held)
+        if not stop and len(held) > MAX_RECORD_BYTES:
+            # A stray quote: no record is that long, so lines are records again.
+            stop = held.rfind(b"\n") + 1 or len(held)
+        if stop:
+            yield held[:stop]
+            held = held[stop:]
+    if held.strip(b"\r\n"):
+        yield held
+
+
+def _last_record(data: bytes) -> int:
+    """Return where the last whole record ends: a line end after an even number of quotes."""
+    stop = data.rfind(b"\n") + 1
+    if data.count(b'"', 0, stop) % 2 == 0:
+        return stop
+    array = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(array == 10)
+    even = ends[np.searchsorted(np.flatnonzero(array == 34), ends) % 2 == 0]
+    return int(even[-1]) + 1 if len(even) else 0
+
+
+def _first_record(data: bytes, start: int) -> int:
+    """Return where the first record ends."""
+    stop = start
+    while stop := data.find(b"\n", stop) + 1:
+        if data.count(b'"', start, stop) % 2 == 0:
+            return stop
+    return len(data)
+
+
+def _lines(sample: bytes) -> list[str]:
+    """Return the first lines of a sample, the last one only where it is alone: it may be cut."""
+    lines = [line for line in _text(sample[:65536]).splitlines() if line.strip()]
+    return lines[:50] if len(lines) <= 1 else lines[:-1][:50]
+
+
+def _delimiter(lines: list[str]) -> str:
+    """Return the delimiter that occurs most often, and equally often in most lines."""
+    scores = {}
+    for delimiter in DELIMITERS:
+        counts = Counter(_outside_quotes(line).count(delimiter) for line in lines)
+        count, agreeing = max(counts.items(), key=lambda item: (item[1], item[0]))
+        scores[delimiter] = (agreeing / len(lines) if count else 0.0, count)
+    best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
+    return best if scores[best][1] else ","
+
+
+def _outside_quotes(line: str) -> str:
+    return "".join(line.split('"')[::2])
+
+
+def _text(data: bytes) -> str:
+    """Decode UTF-8, line by line as Latin-1 where a line is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "\n".join(map(_line, data.split(b"\n")))
+
+
+def _line(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
