@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from secateur.errors import ArtifactError, OutputError
 
@@ -25,6 +25,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+# A page that fetched its pictures would need a network, and would tell others that it is read.
+Picture = Annotated[str, Field(pattern=r"^data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+$")]
 Figure = Annotated[float | None, BeforeValidator(_finite)]
 
 
@@ -138,14 +140,15 @@ class Guess(_Record):
 class Sample(_Record):
     """One test row with its truth and what the model said before and after.
 
-    `image` is a `data:image/...` URI; `fields` are the raw values of a table's row.
+    `image` is a `data:image/...` URI, as `images.data_uri` makes it; `fields` are the raw values of
+    a table's row.
     """
 
     title: str = ""
     truth: str
     before: Guess | None = None
     after: Guess | None = None
-    image: str | None = None
+    image: Picture | None = None
     fields: dict[str, str] | None = None
 
 

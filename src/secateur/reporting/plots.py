@@ -1,0 +1,226 @@
+"""Plots with axes: all functions here take plain figures and return an inline SVG.
+
+Grey is before, the accent is after, everywhere. What a drawing shows is also in a table or in its
+description, so nothing depends on seeing it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from markupsafe import Markup
+
+from secateur.reporting import units
+from secateur.reporting.svg import Scale, picture, scale, tag, text_width
+
+Role = Literal["before", "between", "after"]
+Text = Callable[[float | None], str]
+_TEXT = 11.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 14.0, 38.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One stage on a plot: what it costs (x) and how good it is (y)."""
+
+    label: str
+    x: float
+    y: float
+    role: Role = "between"
+
+
+@dataclass(frozen=True)
+class _Box:
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
+
+
+def scatter(
+    points: Sequence[Point],
+    *,
+    title: str,
+    x_name: str,
+    x_text: Text,
+    y_text: Text,
+    divisor: float = 1.0,
+    share: bool = True,
+) -> Markup:
+    """Draw stages as dots, joined in the order in which they were reached.
+
+    Args:
+        points: the stages, in order.
+        title: what the drawing shows.
+        x_name: the name of the x axis, with its unit.
+        x_text: how an x is written.
+        y_text: how a y is written.
+        divisor: what an x is divided by for the axis (1024 for KiB), so that ticks are round.
+        share: whether y is a share from 0 to 1.
+    """
+    width, height = 420.0, 270.0
+    x_of = scale([point.x / divisor for point in points], _LEFT + 6, width - _RIGHT - 8, zero=True)
+    ys = [point.y for point in points]
+    if share:
+        # A tenth of a point must not look like a cliff: the axis spans five points at least.
+        middle = (min(ys) + max(ys)) / 2
+        ys += [max(0.0, middle - 0.025), min(1.0, middle + 0.025)]
+    y_of = scale(ys, height - _BOTTOM, _TOP, within=(0.0, 1.0) if share else None)
+    places = [(x_of(point.x / divisor), y_of(point.y)) for point in points]
+    base = next((point for point in points if point.role == "before"), None)
+    drawn = _frame(x_of, y_of, width, height, x_name, _plain, y_text)
+    if base is not None:
+        level = y_of(base.y)
+        drawn.append(tag("line", x1=_LEFT, x2=width - _RIGHT, y1=level, y2=level, class_="level"))
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    drawn.append(tag("polyline", points=path, class_="way"))
+    words = []
+    for point, (x, y) in zip(points, places, strict=True):
+        said = f"{point.label}: {y_text(point.y)} at {x_text(point.x)}"
+        words.append(said)
+        dot = tag("circle", cx=x, cy=y, r=6.0 if point.role == "after" else 4.5)
+        # The unseen ring makes a dot easy to hit with a finger.
+        reach = tag("circle", cx=x, cy=y, r=12.0, class_="reach")
+        drawn.append(tag("g", tag("title", said), reach, dot, class_=f"dot {point.role}"))
+    drawn += _labels(points, places, y_text, width, height)
+    return picture(drawn, width=width, height=height, title=title, description="; ".join(words))
+
+
+def lines(
+    training: Sequence[float | None],
+    validation: Sequence[float | None],
+    *,
+    title: str,
+    higher_is_better: bool,
+) -> Markup:
+    """Draw one metric over the epochs: training thin and grey, validation in the accent."""
+    width, height = 420.0, 230.0
+    epochs = max(len(training), len(validation))
+    known = [value for value in (*training, *validation) if value is not None]
+    x_of = scale([1.0, float(max(2, epochs))], _LEFT + 6, width - _RIGHT - 8, rounded=False)
+    y_of = scale(known, height - _BOTTOM, _TOP)
+    whole = tuple(tick for tick in x_of.ticks if tick == int(tick))
+    x_of = Scale(x_of.low, x_of.high, x_of.start, x_of.end, whole)
+    drawn = _frame(x_of, y_of, width, height, "Epoch", _plain, units.figure)
+    words = []
+    for name, values in (("training", training), ("validation", validation)):
+        for run in _unbroken(values):
+            path = " ".join(f"{x_of(epoch):.1f},{y_of(value):.1f}" for epoch, value in run)
+            drawn.append(tag("polyline", points=path, class_=f"curve {name}"))
+            if len(run) == 1:
+                drawn.append(
+                    tag("circle", cx=x_of(run[0][0]), cy=y_of(run[0][1]), r=2.5, class_=name)
+                )
+        if any(value is not None for value in values):
+            last = next(value for value in reversed(values) if value is not None)
+            words.append(f"{name} ends at {units.figure(last)}")
+    seen = [(value, epoch) for epoch, value in enumerate(validation, 1) if value is not None]
+    if seen:
+        value, epoch = max(seen, key=lambda pair: pair[0]) if higher_is_better else min(seen)
+        said = f"Best: {units.figure(value)} in epoch {epoch}"
+        words.append(said.lower())
+        x, y = x_of(epoch), y_of(value)
+        dot = tag("g", tag("title", said), tag("circle", cx=x, cy=y, r=4.0), class_="dot after")
+        beside = -9.0 if higher_is_better else 18.0
+        beside = min(max(y + beside, _TOP + 4), height - _BOTTOM - 6)
+        anchor = "end" if x > width * 0.7 else "start" if x < width * 0.3 else "middle"
+        drawn += [
+            dot,
+            tag(
+                "text", units.figure(value), x=x, y=beside, text_anchor=anchor, class_="name after"
+            ),
+        ]
+    return picture(drawn, width=width, height=height, title=title, description="; ".join(words))
+
+
+def _plain(value: float | None) -> str:
+    return units.NOTHING if value is None else f"{value:g}".replace("-", "−")
+
+
+def _frame(
+    x_of: Scale, y_of: Scale, width: float, height: float, x_name: str, x_text: Text, y_text: Text
+) -> list[Markup]:
+    floor = height - _BOTTOM
+    drawn = []
+    for tick in y_of.ticks:
+        at = y_of(tick)
+        drawn.append(tag("line", x1=_LEFT, x2=width - _RIGHT, y1=at, y2=at, class_="grid"))
+        text = y_text(tick).replace(".0", "") if y_text is units.percent else y_text(tick)
+        drawn.append(tag("text", text, x=_LEFT - 6, y=at + 3.8, text_anchor="end"))
+    for tick in x_of.ticks:
+        drawn.append(tag("text", x_text(tick), x=x_of(tick), y=floor + 16, text_anchor="middle"))
+    drawn.append(
+        tag("text", x_name, x=width - _RIGHT, y=height - 4, text_anchor="end", class_="axis")
+    )
+    return drawn
+
+
+def _unbroken(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+    """Cut a curve where a value is missing: (epoch, value) of each piece."""
+    pieces: list[list[tuple[int, float]]] = [[]]
+    for epoch, value in enumerate(values, 1):
+        if value is None:
+            pieces.append([])
+        else:
+            pieces[-1].append((epoch, value))
+    return [piece for piece in pieces if piece]
+
+
+def _labels(
+    points: Sequence[Point],
+    places: Sequence[tuple[float, float]],
+    y_text: Text,
+    width: float,
+    height: float,
+) -> list[Markup]:
+    """Write names beside their dots where there is room: the end first, then the beginning."""
+    merged: list[tuple[list[Point], float, float]] = []
+    for point, (x, y) in zip(points, places, strict=True):
+        near = next((one for one in merged if math.hypot(one[1] - x, one[2] - y) < 7), None)
+        if near is None:
+            merged.append(([point], x, y))
+        else:
+            near[0].append(point)
+    rank = {"after": 0, "before": 1, "between": 2}
+    merged.sort(key=lambda one: min(rank[point.role] for point in one[0]))
+    taken = [_Box(x - 5, y - 5, x + 5, y + 5) for _, x, y in merged]
+    drawn = []
+    for together, x, y in merged:
+        # Where stages coincide the last one lends its value, being what came out of them.
+        text = ", ".join(point.label for point in together) + f" {y_text(together[-1].y)}"
+        wide = text_width(text, _TEXT)
+        for anchor, at, line in (
+            ("start", x + 11, y + 4),
+            ("end", x - 11, y + 4),
+            ("middle", x, y - 11),
+            ("middle", x, y + 19),
+            ("start", x + 8, y - 9),
+            ("end", x - 8, y - 9),
+            ("start", x + 8, y + 17),
+            ("end", x - 8, y + 17),
+        ):
+            left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
+            box = _Box(left, line - 10, left + wide, line + 3)
+            inside = box.left >= _LEFT + 2 and box.right <= width and box.top >= 2
+            inside = inside and box.bottom <= height - _BOTTOM + 2
+            if inside and not any(box.meets(other) for other in taken):
+                taken.append(box)
+                role = next(
+                    (point.role for point in together if point.role != "between"), "between"
+                )
+                drawn.append(
+                    tag("text", text, x=at, y=line, text_anchor=anchor, class_=f"name {role}")
+                )
+                break
+    return drawn

@@ -1,0 +1,145 @@
+"""`report`: a run as one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from secateur.reporting import units
+from secateur.reporting.anatomy import group_rows, layer_rows, trainings
+from secateur.reporting.bars import skyline, stacked
+from secateur.reporting.mistakes import cards, mistakes
+from secateur.reporting.overview import plots, settings, stage_table, tiles
+from secateur.reporting.record import FILE_NAME, Run, write_whole
+from secateur.reporting.verdict import compare, conditions, headline, lead, remarks
+
+PAGE_NAME = "report.html"
+
+
+def report(run_or_folder: Run | str | Path, out: str | Path | None = None) -> Path:
+    """Write the report of a run as one HTML file and return its path.
+
+    The file needs no network and no other file: styles, drawings and pictures are inside it.
+
+    Args:
+        run_or_folder: a `Run`, the folder that `secateur run` wrote, or its `run.json`.
+        out: the file to write, or a folder for `report.html`; by default the run's folder, and
+            the current folder for a `Run` that came from none. What stands there is replaced.
+
+    Raises:
+        ArtifactError: the folder holds no record of a run, or a damaged one.
+        OutputError: the page cannot be written.
+    """
+    if isinstance(run_or_folder, Run):
+        run, home = run_or_folder, Path()
+    else:
+        path = Path(run_or_folder)
+        run, home = Run.load(path), path.parent if path.name == FILE_NAME else path
+    target = home if out is None else Path(out)
+    if target.is_dir():
+        target = target / PAGE_NAME
+    return write_whole(target, render(run))
+
+
+def render(run: Run) -> str:
+    """Return the whole page as text."""
+    seen = compare(run)
+    script = _text("report.js")
+    cut, left = group_rows(run.groups)
+    shown = {
+        "headline": headline(run),
+        "lead": lead(run),
+        "remarks": remarks(run),
+        "tiles": tiles(seen),
+        "plots": plots(run, seen),
+        "stages": stage_table(run),
+        "timing": _timing(run),
+        "skyline": skyline([(one.layer, one.before, one.after) for one in run.layers]),
+        "layers": layer_rows(run.layers),
+        "groups_cut": cut,
+        "groups_left": left,
+        "trainings": trainings(run.curves),
+        "mistakes": mistakes(run, seen),
+        "cards": cards(run),
+        "splits": stacked(list(run.data.rows.items())) if run.data and run.data.rows else None,
+        "style": Markup(_text("report.css")),
+        "script": Markup(script),
+        "script_hash": _digest(script),
+    }
+    page = _environment().get_template("report.html.j2")
+    return page.render(run=run, sections=_sections(run, shown), **shown)
+
+
+def _sections(run: Run, shown: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name the parts that this page has, in order: what a run does not have is left out whole."""
+    wrong = shown["mistakes"]
+    parts = (
+        ("warnings", "Know this first", run.warnings or shown["remarks"]),
+        ("asked", "What was asked", run.asked),
+        ("result", "What came out", shown["tiles"]),
+        ("stages", "Every stage", run.stages),
+        ("notes", "Notes", run.notes),
+        ("layers", "Layer by layer", run.layers),
+        ("cuts", "What was cut", run.groups),
+        ("training", "Training", shown["trainings"]),
+        ("mistakes", "Right and wrong", wrong.matrices or wrong.classes or wrong.confused),
+        ("samples", "Samples", shown["cards"]),
+        ("data", "The data", run.data),
+        ("again", "Do it again", run.recipe or run.command),
+        ("environment", "Where it ran", run.environment),
+    )
+    return [(key, title) for key, title, content in parts if content]
+
+
+def _timing(run: Run) -> str:
+    """Say how the latencies of the table were taken, where all were taken alike."""
+    taken = [latency for stage in run.stages for latency in stage.latencies]
+    if not taken:
+        return "No latency was measured."
+    words = "Latency is the median over a whole batch; p95 is the 95th percentile."
+    if len({(one[0], one[2]) for one in settings(run)}) == 1:
+        words += f" Taken with {conditions(taken[0])}."
+    return words
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("secateur.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    named = (
+        "count",
+        "whole",
+        "size",
+        "ms",
+        "percent",
+        "points",
+        "figure",
+        "seconds",
+        "day",
+        "plural",
+    )
+    environment.filters.update({name: getattr(units, name) for name in named})
+    return environment
+
+
+@cache
+def _text(name: str) -> str:
+    return (files("secateur.reporting") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    # The page allows this one script by its hash: text of a user can never run, whatever it holds.
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
