@@ -1,0 +1,210 @@
+"""How many units each group gives, so that a budget holds.
+
+Groups shrink by chunks: from one allowed width to the next lower one, the units of lowest score
+first. Costs are exact: a chunk's saving is computed from the shapes that every weight then has.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from secateur.errors import BudgetError
+
+
+@dataclass
+class Shrinking:
+    """A model on paper that shrinks chunk by chunk.
+
+    Args:
+        graph: the traced model.
+        scores: for each group by name, one score a unit.
+        price: what an element of each weight costs (its multiply-adds, or one); `None` prices
+            every unit alike.
+        step: the multiple that kept widths are rounded to.
+        floor: the smallest share of a group that stays.
+        held: the names of groups that stay whole.
+    """
+
+    graph: Any
+    scores: Mapping[str, np.ndarray]
+    price: Mapping[str, float] | None
+    step: int
+    floor: float
+    held: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.groups = {group.name: group for group in self.graph.groups}
+        self.order = {name: self._order(group) for name, group in self.groups.items()}
+        self.kept = {name: len(group) for name, group in self.groups.items()}
+        self.widths = {name: self._widths(group) for name, group in self.groups.items()}
+        self.lengths = {key: list(weight.shape) for key, weight in self.graph.weights.items()}
+        self.places = {name: self._places(group) for name, group in self.groups.items()}
+        self.total = self.cost = self._full()
+
+    def next_width(self, name: str, *, wider: bool = False) -> int | None:
+        """Return the next lower (or wider) width that a group may have, if there is one."""
+        place = self.widths[name].index(self.kept[name]) + (-1 if wider else 1)
+        return self.widths[name][place] if 0 <= place < len(self.widths[name]) else None
+
+    def importance(self, name: str, width: int) -> float:
+        """Return the summed score of the units between the width now and another one."""
+        order, total = self.order[name], len(self.groups[name])
+        low, high = sorted((total - self.kept[name], total - width))
+        return float(self.scores[name][order[low:high]].sum())
+
+    def saving(self, name: str, width: int) -> float:
+        """Return what the model costs less when a group shrinks to a width."""
+        if self.price is None:
+            return self.kept[name] - width
+        saved = 0.0
+        for key, changes in self._changes(name, width).items():
+            lengths = self.lengths[key]
+            after = list(lengths)
+            for axis, change in changes:
+                after[axis] += change
+            saved += self.price[key] * (prod(lengths) - prod(after))
+        return saved
+
+    def resize(self, name: str, width: int) -> None:
+        """Shrink a group, or let it grow back."""
+        self.cost -= self.saving(name, width)
+        for key, changes in self._changes(name, width).items():
+            for axis, change in changes:
+                self.lengths[key][axis] += change
+        self.kept[name] = width
+
+    def removed(self, name: str) -> np.ndarray:
+        """Return the indices, in the group, of the units that are gone."""
+        count = len(self.groups[name]) - self.kept[name]
+        return np.sort(self.order[name][:count])
+
+    def _widths(self, group: Any) -> list[int]:
+        """Return the widths that a group may have, from its own down."""
+        whole = len(group)
+        if group.name in self.held:
+            return [whole]
+        pinned = whole - int(np.count_nonzero(group.free))
+        lowest = max(pinned, int(np.ceil(self.floor * whole)), 1)
+        rounded = range(whole // self.step * self.step, lowest - 1, -self.step)
+        return [whole, *(width for width in rounded if width < whole)]
+
+    def _order(self, group: Any) -> np.ndarray:
+        scores = np.where(group.free, self.scores[group.name], np.inf)
+        return np.argsort(scores, kind="stable")
+
+    def _places(self, group: Any) -> dict[str, list[tuple[int, np.ndarray]]]:
+        """Return, for each weight, the group's axes and how many positions the first units take."""
+        found: dict[str, list[tuple[int, np.ndarray]]] = {}
+        for part in group.slices:
+            counts = np.bincount(part.unit[part.unit >= 0], minlength=len(group))
+            running = np.concatenate([[0], np.cumsum(counts[self.order[group.name]])])
+            found.setdefault(part.weight, []).append((part.axis, running))
+        return found
+
+    def _changes(self, name: str, width: int) -> dict[str, list[tuple[int, int]]]:
+        gone = len(self.groups[name]) - self.kept[name]
+        then = len(self.groups[name]) - width
+        return {
+            key: [(axis, int(running[gone] - running[then])) for axis, running in places]
+            for key, places in self.places[name].items()
+        }
+
+    def _full(self) -> float:
+        if self.price is None:
+            return sum(len(group) for group in self.groups.values())
+        return sum(
+            self.price[key] * prod(weight.shape) for key, weight in self.graph.weights.items()
+        )
+
+
+def shrink_globally(paper: Shrinking, budget: float) -> None:
+    """Remove chunks, least score per saved cost first, until the budget holds.
+
+    A chunk's saving only falls while other groups shrink, so a chunk that still comes first after
+    its saving is computed anew is the best of all (lazy greedy; Shen et al. 2022, "HALP").
+    """
+    heap = [entry for name in paper.groups if (entry := _entry(paper, name))]
+    heapq.heapify(heap)
+    while paper.cost > budget:
+        if not heap:
+            return
+        _, name, _ = heapq.heappop(heap)
+        fresh = _entry(paper, name)
+        if fresh is None:
+            continue
+        if heap and fresh > heap[0]:
+            heapq.heappush(heap, fresh)
+            continue
+        paper.resize(name, fresh[2])
+        following = _entry(paper, name)
+        if following:
+            heapq.heappush(heap, following)
+
+
+def shrink_locally(paper: Shrinking, budget: float) -> None:
+    """Remove the same share of every group: the smallest share with which the budget holds."""
+    shares = sorted(
+        {
+            1 - width / len(group)
+            for name, group in paper.groups.items()
+            for width in paper.widths[name]
+        }
+    )
+    low, high = 0, len(shares) - 1
+    while low < high:
+        middle = (low + high) // 2
+        _set_share(paper, shares[middle])
+        low, high = (low, middle) if paper.cost <= budget else (middle + 1, high)
+    _set_share(paper, shares[low])
+
+
+def give_back(paper: Shrinking, budget: float) -> None:
+    """Let groups grow again where the budget has room, the most important chunk first."""
+    while True:
+        fitting = []
+        for name in paper.groups:
+            width = paper.next_width(name, wider=True)
+            if width is not None and paper.cost - paper.saving(name, width) <= budget:
+                fitting.append((paper.importance(name, width), name, width))
+        if not fitting:
+            return
+        _, name, width = max(fitting)
+        paper.resize(name, width)
+
+
+def check_budget(paper: Shrinking, budget: float, what: str, pins: Sequence[str]) -> None:
+    """Refuse a budget that could not be met.
+
+    Raises:
+        BudgetError: naming the least that can be reached, and what holds the rest.
+    """
+    if paper.cost <= budget:
+        return
+    held = f" Kept whole: {'; '.join(pins[:3])}." if pins else ""
+    raise BudgetError(
+        f"{what} cannot fall to {budget / paper.total:.1%} of the model: with every group at its "
+        f"smallest allowed width {paper.cost / paper.total:.1%} is left.{held}",
+        mend="Ask for less, or allow narrower layers: a smaller round_to or floor.",
+    )
+
+
+def _entry(paper: Shrinking, name: str) -> tuple[float, str, int] | None:
+    width = paper.next_width(name)
+    if width is None:
+        return None
+    saving = paper.saving(name, width)
+    value = paper.importance(name, width) / saving if saving > 0 else float("inf")
+    return value, name, width
+
+
+def _set_share(paper: Shrinking, share: float) -> None:
+    for name, group in paper.groups.items():
+        goal = (1 - share) * len(group)
+        allowed = [width for width in paper.widths[name] if width >= goal - 1e-9]
+        paper.resize(name, min(allowed))

@@ -1,0 +1,126 @@
+"""How much each unit matters.
+
+All functions here take `(group, stats)` and return one score a unit, in the order of
+`group.units`: the lower, the sooner the unit goes. A criterion on more than weights says so with
+`@needs(...)`. A function of one's own serves as well as these.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from secateur.errors import PlanError
+
+
+class GroupLike(Protocol):
+    """What a criterion sees of a group."""
+
+    name: str
+    units: np.ndarray
+    slices: tuple
+
+    def __len__(self) -> int: ...
+
+
+class StatsLike(Protocol):
+    """What a criterion sees of the statistics."""
+
+    weights: Mapping[str, np.ndarray]
+    taylor: Mapping[str, np.ndarray]
+
+
+Criterion = Callable[[GroupLike, StatsLike], np.ndarray]
+
+
+def needs(*names: str) -> Callable[[Criterion], Criterion]:
+    """Declare what of `Stats` a criterion reads beside the weights."""
+
+    def decorate(criterion: Criterion) -> Criterion:
+        criterion.needs = frozenset(names)  # type: ignore[attr-defined]
+        return criterion
+
+    return decorate
+
+
+def needed(criterion: Criterion) -> frozenset[str]:
+    """Return what of `Stats` a criterion reads."""
+    return getattr(criterion, "needs", frozenset()) | {"weights"}
+
+
+def l1(group: GroupLike, stats: StatsLike) -> np.ndarray:
+    """Sum of absolute weights (Li et al. 2017, "Pruning Filters for Efficient ConvNets")."""
+    return _mean_over_kernels(group, stats, np.abs)
+
+
+def l2(group: GroupLike, stats: StatsLike) -> np.ndarray:
+    """Euclidean norm of the weights (Han et al. 2015; grouped as in Fang et al. 2023, DepGraph)."""
+    return np.sqrt(_mean_over_kernels(group, stats, np.square))
+
+
+@needs("taylor")
+def taylor(group: GroupLike, stats: StatsLike) -> np.ndarray:
+    """First-order loss change when the unit goes: the squared gradient-weight products, summed.
+
+    Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning". Scores of different
+    groups are in the same unit, that of the squared loss.
+    """
+    total = np.zeros(len(group))
+    for part in group.slices:
+        if part.role in ("write", "pass") and part.weight in stats.taylor:
+            np.add(total, _per_unit(group, part, stats.taylor[part.weight]), out=total)
+    return total
+
+
+def random(group: GroupLike, stats: StatsLike) -> np.ndarray:
+    """Chance, seeded by the group's name: what every other criterion has to beat."""
+    return np.random.default_rng(zlib.crc32(group.name.encode())).random(len(group))
+
+
+CRITERIA: Mapping[str, Criterion] = {"l1": l1, "l2": l2, "taylor": taylor, "random": random}
+
+
+def criterion(by: str | Criterion) -> Criterion:
+    """Return a criterion by its name, or the function itself.
+
+    Raises:
+        PlanError: no criterion has that name.
+    """
+    if callable(by):
+        return by
+    if by not in CRITERIA:
+        raise PlanError(
+            f"there is no criterion {by!r}.",
+            mend=f"Use one of {', '.join(CRITERIA)}, or pass a function (group, stats) -> scores.",
+        )
+    return CRITERIA[by]
+
+
+def _mean_over_kernels(
+    group: GroupLike, stats: StatsLike, size: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Average over the kernels that write or read the units, each scaled to a mean of one.
+
+    Kernels of different fan-in have weights of different size; unscaled, one would drown the rest.
+    """
+    total, parts = np.zeros(len(group)), 0
+    for part in group.slices:
+        array = stats.weights[part.weight]
+        if part.role != "pass" and array.ndim > 1:
+            line = _per_unit(group, part, size(array))
+            mean = line.mean()
+            if mean > 0:
+                total += line / mean
+                parts += 1
+    return total / max(parts, 1)
+
+
+def _per_unit(group: GroupLike, part: object, array: np.ndarray) -> np.ndarray:
+    """Sum an array over everything but one of its axes, and that by unit."""
+    axis, unit = part.axis, part.unit  # type: ignore[attr-defined]
+    line = array.sum(axis=tuple(a for a in range(array.ndim) if a != axis), dtype=np.float64)
+    mine = unit >= 0
+    return np.bincount(unit[mine], weights=line[mine], minlength=len(group))

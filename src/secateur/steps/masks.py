@@ -1,0 +1,45 @@
+"""Mask: a plan carried out on paper; the model keeps its shape and the units' weights are zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from secateur.graph.trace import trace
+from secateur.graph.weights import copied, variables
+from secateur.planning.plan import Plan
+
+
+def mask(model: keras.Model, plan: Plan) -> keras.Model:
+    """Return a new model in which every slice of every unit that a plan removes is zero.
+
+    It computes what `cut(model, plan)` computes, but for layers that normalise across the cut
+    axis (LayerNormalization, GroupNormalization).
+
+    Args:
+        model: the model that the plan was made for; it is untouched.
+        plan: which units go.
+
+    Raises:
+        PlanError: the plan was made for another model.
+        ModelError: the model cannot be traced.
+    """
+    graph = trace(model)
+    keep = plan.keep(graph)
+    masked = copied(model)
+    for key, variable in variables(masked).items():
+        value = keras.ops.convert_to_numpy(variable)
+        variable.assign(zeroed(value, graph.weights[key].axes, keep))
+    return masked
+
+
+def zeroed(value: np.ndarray, axes: Any, keep: np.ndarray) -> np.ndarray:
+    """Return an array with zeros at the positions of units that are not kept."""
+    for axis, ids in enumerate(axes):
+        if ids is not None:
+            view = [1] * value.ndim
+            view[axis] = -1
+            value = value * keep[ids].reshape(view).astype(value.dtype)
+    return value

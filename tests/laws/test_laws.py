@@ -1,0 +1,152 @@
+"""The laws of the house, each over the whole zoo."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from secateur.errors import PlanError
+from secateur.graph.observe import observe
+from secateur.graph.trace import trace
+from secateur.planning.plan import GroupCut, Plan, plan
+from secateur.steps.cutting import cut
+from secateur.steps.masks import mask
+from zoo import NORMALISES_ACROSS_UNITS, ZOO, inputs_of, model_of
+
+
+def half(model, **options):
+    graph = trace(model)
+    options = {"macs": 0.6, "round_to": 2, "by": "l2"} | options
+    return plan(graph, observe(graph), **options)
+
+
+def outputs(model, x):
+    found = model(x, training=False)
+    return [np.asarray(value) for value in (found if isinstance(found, list) else [found])]
+
+
+def assert_same(one, other, tolerance=1e-4):
+    for a, b in zip(one, other, strict=True):
+        assert a.shape == b.shape
+        assert np.abs(b).max() > 0
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
+
+
+@pytest.fixture(params=sorted(ZOO))
+def name(request):
+    return request.param
+
+
+def test_a_cut_model_computes_what_the_masked_one_does(name):
+    if name in NORMALISES_ACROSS_UNITS:
+        pytest.skip("a layer normalises across the cut axis")
+    model = model_of(name)
+    x = inputs_of(model)
+    made = half(model)
+    smaller, masked = outputs(cut(model, made), x), outputs(mask(model, made), x)
+    assert_same(smaller, masked)
+    whole = outputs(model, x)
+    assert any(not np.allclose(a, b, rtol=1e-3) for a, b in zip(smaller, whole, strict=True))
+
+
+def test_every_single_group_can_be_cut_alone(name):
+    if name in NORMALISES_ACROSS_UNITS:
+        pytest.skip("a layer normalises across the cut axis")
+    model = model_of(name)
+    graph = trace(model)
+    x = inputs_of(model)
+    for group in graph.groups:
+        gone = np.flatnonzero(group.free)[1::2]
+        if len(gone) == 0:
+            continue
+        one = GroupCut(group.name, group.members, len(group), tuple(gone.tolist()), "every other")
+        made = replace(Plan.empty(graph), cuts=(one,))
+        smaller = cut(model, made)
+        assert_same(outputs(smaller, x), outputs(mask(model, made), x))
+        assert smaller.count_params() == graph.parameters(made.keep(graph)) < graph.parameters()
+
+
+def test_the_empty_plan_is_the_identity(name):
+    model = model_of(name)
+    x = inputs_of(model)
+    same = cut(model, Plan.empty(trace(model)))
+    assert_same(outputs(same, x), outputs(model, x), 1e-6)
+    assert [w.shape for w in same.weights] == [w.shape for w in model.weights]
+
+
+def test_a_plan_survives_json(name):
+    made = half(model_of(name))
+    assert Plan.from_json(made.to_json()) == made
+
+
+def test_a_plan_refuses_another_model(name):
+    other = model_of("dense" if name != "dense" else "vgg")
+    with pytest.raises(PlanError, match="another model"):
+        cut(other, half(model_of(name)))
+
+
+def test_a_step_leaves_its_input_as_it_was(name):
+    model = model_of(name)
+    before = [np.array(weight) for weight in model.weights]
+    config = keras.saving.serialize_keras_object(model)
+    made = half(model)
+    cut(model, made)
+    mask(model, made)
+    for old, weight in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, np.array(weight))
+    assert keras.saving.serialize_keras_object(model) == config
+
+
+@pytest.mark.parametrize("budget", ["macs", "params"])
+@pytest.mark.parametrize("scope", ["global", "local"])
+def test_budgets_hold(name, budget, scope):
+    model = model_of(name)
+    made = half(model, **({"macs": None} | {budget: 0.6}), scope=scope, round_to=1)
+    smaller = trace(cut(model, made))
+    before, after = {
+        "macs": (made.before["macs"], smaller.macs()),
+        "params": (made.before["parameters"], smaller.parameters()),
+    }[budget]
+    assert after <= 0.6 * before
+    assert after >= 0.45 * before
+    assert {"macs": smaller.macs(), "parameters": smaller.parameters()} == made.after
+
+
+def test_the_same_model_gives_the_same_plan(name):
+    one, other = half(model_of(name)), half(model_of(name))
+    assert [cut.remove for cut in one.cuts] == [cut.remove for cut in other.cuts]
+
+
+@pytest.mark.slow
+def test_a_cut_model_loads_where_secateur_is_not_installed(tmp_path):
+    cases = {}
+    for name in sorted(ZOO):
+        model = model_of(name)
+        x = inputs_of(model)
+        smaller = cut(model, half(model))
+        smaller.save(tmp_path / f"{name}.keras")
+        flat = {f"x{k}": v for k, v in enumerate(x if isinstance(x, list) else [x])}
+        flat |= {f"y{k}": v for k, v in enumerate(outputs(smaller, x))}
+        np.savez(tmp_path / f"{name}.npz", **flat)
+        cases[name] = len(model.inputs)
+    program = f"""
+import sys
+sys.modules["secateur"] = None
+import keras, numpy as np
+for name, inputs in {cases!r}.items():
+    model = keras.models.load_model({str(tmp_path)!r} + f"/{{name}}.keras", safe_mode=True)
+    saved = np.load({str(tmp_path)!r} + f"/{{name}}.npz")
+    x = [saved[f"x{{k}}"] for k in range(inputs)]
+    y = model(x if inputs > 1 else x[0], training=False)
+    for k, value in enumerate(y if isinstance(y, list) else [y]):
+        np.testing.assert_allclose(np.asarray(value), saved[f"y{{k}}"], rtol=1e-5, atol=1e-6)
+try:
+    import secateur
+except ImportError:
+    print("same", len({cases!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == f"same {len(ZOO)}", done.stderr
