@@ -1,0 +1,169 @@
+"""The callback that keeps a training: its best weights, its history, and its state on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from secateur.errors import ModelError, OutputError
+
+STATE = "training.npz"
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keep the best weights, stop when nothing gets better, save after every epoch.
+
+    Args:
+        batches: told at the start of each epoch which one it is.
+        monitor: the figure that says which epoch is best; lower is better.
+        patience: stop after so many epochs without a better one.
+        checkpoint: the folder for the state; None keeps none.
+        identity: what the training is; a state of another one is refused.
+        advice: what to do when the loss is no longer a number.
+    """
+
+    # Reading the loss waits for the step to end, so not every step is looked at.
+    _LOOK_EVERY = 20
+
+    def __init__(
+        self,
+        batches: Any,
+        *,
+        monitor: str,
+        patience: int | None,
+        checkpoint: Path | None,
+        identity: str,
+        advice: str,
+    ):
+        super().__init__()
+        self.monitor = monitor
+        self.history: dict[str, list[float]] = {}
+        self.best_epoch = 0
+        self.best_weights: list[np.ndarray] = []
+        self.stopped = False
+        self._batches = batches
+        self._patience = patience
+        self._checkpoint = checkpoint
+        self._identity = identity
+        self._advice = advice
+        self._best = math.inf
+        self._epoch = 0
+
+    @property
+    def _trained(self) -> Any:
+        """The model that is being trained; Keras sets it before it calls anything here."""
+        return self.model
+
+    def restore(self, model: Any) -> int:
+        """Bring model, optimizer and history to the saved state; return the epoch to begin with.
+
+        Raises:
+            OutputError: the state cannot be read, or is that of another training.
+        """
+        if self._checkpoint is None or not (self._checkpoint / STATE).exists():
+            return 0
+        path = self._checkpoint / STATE
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                told = json.loads(str(stored["told"]))
+                arrays = {name: stored[name] for name in stored.files if name != "told"}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise OutputError(
+                f"The state of the training cannot be read: {error}.",
+                where=path,
+                mend="Delete it to train from the start.",
+            ) from error
+        if told["identity"] != self._identity:
+            raise OutputError(
+                "The saved state belongs to another training: model, data or settings differ.",
+                where=path,
+                mend="Delete it to train from the start, or choose another folder.",
+            )
+        model.optimizer.build(model.trainable_variables)
+        for name, variables in _variables(model).items():
+            for index, variable in enumerate(variables):
+                variable.assign(arrays[f"{name}{index}"])
+        self.best_weights = [arrays[f"best{i}"] for i in range(len(model.weights))]
+        self.best_epoch, self._best = told["best_epoch"], told["best"]
+        self.history, self.stopped = told["history"], told["stopped"]
+        return told["epochs"]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Tell the batches which epoch it is."""
+        self._epoch = self._batches.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Stop a training whose loss is no longer a number."""
+        if batch % self._LOOK_EVERY == 0:
+            self._check(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Note the figures, keep the weights if they are the best, save the state."""
+        self._check(logs)
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        for name, value in figures.items():
+            self.history.setdefault(name, []).append(value)
+        value = figures[self.monitor]
+        # A validation loss may be infinite early on; the first epoch counts whatever it is.
+        if value < self._best or not self.best_weights:
+            self._best, self.best_epoch = value, epoch
+            self.best_weights = self._trained.get_weights()
+        if self._patience is not None and epoch - self.best_epoch >= self._patience:
+            self.stopped = self._trained.stop_training = True
+        if self._checkpoint is not None:
+            self._save(self._checkpoint, epoch + 1)
+
+    def _check(self, logs: Any) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if math.isfinite(loss):
+            return
+        kept = ""
+        if self._checkpoint is not None and (self._checkpoint / STATE).exists():
+            kept = f" The state after epoch {self._epoch} is kept."
+        raise ModelError(
+            f"The loss became {loss} in epoch {self._epoch + 1}.{kept}",
+            where="train",
+            mend=self._advice,
+        )
+
+    def _save(self, folder: Path, epochs: int) -> None:
+        told = {
+            "identity": self._identity,
+            "epochs": epochs,
+            "best": self._best,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+            "stopped": self.stopped,
+        }
+        arrays: dict[str, Any] = {f"best{i}": each for i, each in enumerate(self.best_weights)}
+        for name, variables in _variables(self._trained).items():
+            for index, variable in enumerate(variables):
+                arrays[f"{name}{index}"] = keras.ops.convert_to_numpy(variable)
+        temporary = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{STATE}.")
+            with os.fdopen(handle, "wb") as stream:
+                np.savez(stream, told=np.array(json.dumps(told)), **arrays)
+            os.replace(temporary, folder / STATE)
+        except OSError as error:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+            raise OutputError(
+                f"The checkpoint cannot be written: {error.strerror or error}.",
+                where=folder,
+                mend="Make room; then run again with --resume.",
+            ) from error
+
+
+def _variables(model: Any) -> dict[str, list[Any]]:
+    """Return all that changes in training: weights and random states, and the optimizer's own."""
+    return {"model": list(model.variables), "optimizer": list(model.optimizer.variables)}

@@ -1,0 +1,281 @@
+"""Train a copy of a model on a data set: quiet, seeded, and resumable to the same result.
+
+Everything random is a function of the seed, the epoch and the batch, so a training that was broken
+off and resumed gives what it would have given in one go.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from secateur.errors import DataError, RecipeError
+from secateur.graph.observe import loss_for
+from secateur.graph.weights import copied
+from secateur.steps.bar import Bar
+from secateur.steps.keeper import Keeper
+
+if TYPE_CHECKING:
+    from secateur.data.dataset import Dataset, Split
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a training showed.
+
+    Args:
+        metrics: for each figure ("loss", "accuracy", "val_loss", ...) one value an epoch.
+        best: the epoch, from 0, whose weights were kept.
+        monitor: the figure that says which epoch was best.
+        seconds: how long this call took; epochs done before a resume are not in it.
+    """
+
+    metrics: Mapping[str, tuple[float, ...]]
+    best: int
+    monitor: str
+    seconds: float
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were trained."""
+        return len(self.metrics.get("loss", ()))
+
+
+def fit(
+    model: keras.Model,
+    data: Dataset,
+    *,
+    epochs: int = 30,
+    batch_size: int | None = None,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    class_weights: bool | Mapping[str, float] = False,
+    augment: bool | Mapping[str, Any] | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    verbose: bool = False,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+) -> tuple[keras.Model, Curve]:
+    """Train a copy of a model and give back the copy, with the weights of its best epoch.
+
+    Adam with a short warm-up and a cosine decay to zero. The best epoch is the one with the lowest
+    loss on the validation split (on the training split where there is no validation split).
+
+    Args:
+        model: where to start; it is untouched.
+        data: gives the batches; `train` is learned from, `validation` is watched.
+        epochs: how often the training split is passed over, at most.
+        batch_size: rows a step; None chooses 32 to 1024 by the number of rows.
+        learning_rate: the highest rate.
+        patience: stop after so many epochs without a better one; None trains all epochs.
+        class_weights: True weighs every class alike, whatever its share of the rows; a mapping
+            gives a weight to each class by name.
+        augment: what to vary in the training rows: arguments of `augmentation`, or True for its
+            defaults.
+        checkpoint: a folder that keeps the state after every epoch.
+        resume: go on from the state in `checkpoint` if there is one.
+        seed: gives the order of rows, the variation and the dropout.
+        verbose: show a progress bar.
+        callbacks: more Keras callbacks.
+
+    Returns:
+        The trained model (not compiled) and its curve.
+
+    Raises:
+        DataError: there are no training rows.
+        ModelError: the loss is no longer a number; the last good checkpoint stays.
+        OutputError: a checkpoint cannot be written, or belongs to another training.
+    """
+    _check(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
+    if data.train.rows == 0:
+        raise DataError("There are no rows to train on.", where="train")
+    start = time.perf_counter()
+    batch = batch_size or default_batch_size(data.train.rows)
+    weights = _weights(data, class_weights)
+    batches = Epochs(data.train, batch, seed, _augment(augment), weights)
+    watched = data.validation if data.validation.rows else None
+    # Keras annotates fit and compile too narrowly for a type checker.
+    twin: Any = copied(model)
+    _seed_dropout(twin, seed)
+    _compile(twin, data, len(batches), epochs, learning_rate)
+    keeper = Keeper(
+        batches,
+        monitor="val_loss" if watched else "loss",
+        patience=patience,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        identity=_identity(model, data, epochs, batch, learning_rate, weights, augment, seed),
+        advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
+    )
+    first = keeper.restore(twin) if resume else 0
+    if first < epochs and not keeper.stopped:
+        bar = [Bar()] if verbose else []
+        try:
+            twin.fit(
+                batches,
+                validation_data=watched and watched.batches(max(batch, 256), class_weights=weights),
+                initial_epoch=first,
+                epochs=epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[keeper, *bar, *callbacks],
+            )
+        finally:
+            for each in bar:
+                each.stop()
+    trained = copied(model)
+    trained.set_weights(keeper.best_weights)
+    curve = Curve(
+        {name: tuple(values) for name, values in keeper.history.items()},
+        keeper.best_epoch,
+        keeper.monitor,
+        time.perf_counter() - start,
+    )
+    return trained, curve
+
+
+def default_batch_size(rows: int) -> int:
+    """Return a power of two from 32 to 1024 that makes some fifty steps of an epoch or more."""
+    return min(1024, max(32, 2 ** round(math.log2(max(1, rows) / 50))))
+
+
+class Epochs(keras.utils.PyDataset):
+    """Training batches in which everything random follows from seed, epoch and batch number.
+
+    Keras reads ahead with iterators that it may throw away, so a batch must not depend on which
+    batches were read before it.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        augment: Mapping[str, Any] | None,
+        class_weights: Any,
+    ):
+        super().__init__()
+        self._split = split
+        self._batch_size = batch_size
+        self._seed = seed
+        self._augment = augment
+        self._class_weights = class_weights
+        self._length = len(split.batches(batch_size))
+        self._current: tuple[int, Any] = (-1, None)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        epoch = self.epoch
+        if self._current[0] != epoch:
+            order = np.random.SeedSequence([self._seed, epoch]).generate_state(1)[0]
+            batches = self._split.batches(
+                self._batch_size,
+                shuffle=True,
+                seed=int(order),
+                class_weights=self._class_weights,
+            )
+            self._current = (epoch, batches)
+        x, *rest = self._current[1][index]
+        if self._augment is not None:
+            x = self._varied(x, epoch, index)
+        return (x, *rest)
+
+    def _varied(self, x: Any, epoch: int, index: int) -> Any:
+        from secateur.data.augment import augmentation
+
+        seed = np.random.SeedSequence([self._seed, epoch, index]).generate_state(1)[0]
+        options = dict(self._augment or {})
+        return augmentation(self._split.contract.kind, seed=int(seed >> 1), **options)(x)
+
+
+def _check(**values: Any) -> None:
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise RecipeError(
+                f"{name} must be above 0, got {value}.", where=name, mend="Give a positive number."
+            )
+
+
+def _augment(augment: bool | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if augment is True:
+        return {}
+    return augment or None
+
+
+def _weights(data: Dataset, asked: bool | Mapping[str, float]) -> dict[int, float] | None:
+    """Return the weight of each class code; the mean weight of a training row is 1."""
+    if not asked:
+        return None
+    classes = data.contract.classes
+    if not classes:
+        raise RecipeError("class_weights needs classes, and the target is a number.")
+    counts = np.asarray(_counts(data.train, classes), "float64")
+    if asked is True:
+        share = np.maximum(counts, 1) * (counts > 0).sum()
+        return {i: float(each) for i, each in enumerate(counts.sum() / share)}
+    unknown = sorted(set(map(str, asked)) - set(classes))
+    if unknown:
+        raise RecipeError(
+            f"class_weights names {', '.join(map(repr, unknown))}, which is no class.",
+            where="train.class_weights",
+            mend=f"The classes are {', '.join(map(repr, classes))}.",
+        )
+    named = {str(name): float(weight) for name, weight in asked.items()}
+    values = np.array([named.get(name, 1.0) for name in classes])
+    mean = (values * counts).sum() / counts.sum()
+    return {i: float(value / mean) for i, value in enumerate(values)}
+
+
+def _counts(split: Split, classes: tuple[str, ...]) -> list[int]:
+    counts = split.class_counts()
+    if isinstance(counts, Mapping):
+        return [int(counts.get(name, 0)) for name in classes]
+    return [int(each) for each in counts]
+
+
+def _seed_dropout(model: keras.Model, seed: int) -> None:
+    """Give every random layer a state that follows from the seed."""
+    known = {id(each) for each in model.weights}
+    states = [each for each in model.variables if id(each) not in known]
+    for index, state in enumerate(states):
+        drawn = np.random.SeedSequence([seed, index]).generate_state(int(np.prod(state.shape)))
+        state.assign((drawn >> 1).reshape(tuple(state.shape)).astype(state.dtype))
+
+
+def _compile(model: Any, data: Dataset, steps: int, epochs: int, learning_rate: float) -> None:
+    total = steps * epochs
+    warm = min(3 * steps, total // 10)
+    schedule: Any = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 10 if warm else learning_rate,
+        max(1, total - warm),
+        warmup_target=learning_rate if warm else None,
+        warmup_steps=warm,
+    )
+    labels = data.train.labels()
+    metric = "accuracy" if data.contract.task == "classification" else "mae"
+    model.compile(
+        optimizer=keras.optimizers.Adam(schedule),
+        loss=loss_for(model, labels),
+        metrics=[metric],
+        jit_compile=False,
+    )
+
+
+def _identity(model: keras.Model, data: Dataset, *settings: Any) -> str:
+    """Return what a checkpoint must have been made from to be gone on from."""
+    import hashlib
+
+    digest = hashlib.sha256(repr((data.fingerprint, *settings)).encode())
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    return digest.hexdigest()
