@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from secateur.reporting import units
-from secateur.reporting.svg import picture, scale, tag
+from secateur.reporting.svg import picture, tag
 
 
 def skyline(widths: Sequence[tuple[str, int, int]]) -> Markup:
@@ -56,6 +56,11 @@ def bar(before: float, after: float, most: float) -> Markup:
         tag("rect", x=0, y=0, width=100.0 * value / most, height=10, class_=name)
         for name, value in (("before", before), ("after", after))
     ]
+    if after > before > 0:
+        # What grew covers what it was: a notch shows how far that went.
+        shapes.append(
+            tag("rect", x=100.0 * before / most - 0.8, y=0, width=1.6, height=10, class_="notch")
+        )
     return tag(
         "svg",
         *shapes,
@@ -90,14 +95,18 @@ def stacked(parts: Sequence[tuple[str, int]]) -> Markup:
 
 def dumbbell(before: float | None, after: float | None, low: float) -> Markup:
     """Draw one share before and after as two dots on a line from `low` to 1."""
-    line = scale([low, 1.0], 6.0, 154.0, within=(0.0, 1.0), rounded=False)
-    drawn = [tag("line", x1=6, x2=154, y1=8, y2=8, class_="track")]
+
+    def at(value: float) -> str:
+        # In per cent, so that the line stretches and the dots stay round.
+        return f"{2 + 96 * (value - low) / (1 - low):.1f}%"
+
+    drawn = [tag("line", x1=at(low), x2=at(1.0), y1=8, y2=8, class_="track")]
     if before is not None and after is not None:
-        drawn.append(tag("line", x1=line(before), x2=line(after), y1=8, y2=8, class_="span"))
+        drawn.append(tag("line", x1=at(before), x2=at(after), y1=8, y2=8, class_="span"))
     for name, value in (("before", before), ("after", after)):
         if value is not None:
-            drawn.append(tag("circle", cx=line(value), cy=8, r=4, class_=name))
-    return tag("svg", *drawn, viewBox="0 0 160 16", aria_hidden="true", class_="dumbbell")
+            drawn.append(tag("circle", cx=at(value), cy=8, r=4, class_=name))
+    return tag("svg", *drawn, aria_hidden="true", class_="dumbbell")
 
 
 def level(share: float) -> int:

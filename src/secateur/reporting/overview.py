@@ -7,7 +7,7 @@ drawings that the template only has to lay out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -15,7 +15,7 @@ from secateur.reporting import units
 from secateur.reporting.bars import bar
 from secateur.reporting.plots import Point, Role, scatter
 from secateur.reporting.record import LatencyView, Run, Stage
-from secateur.reporting.verdict import Comparison, Pair, conditions, interval
+from secateur.reporting.verdict import Comparison, Pair, conditions, interval, speed, times
 
 Setting = tuple[str, int, int]
 
@@ -28,6 +28,7 @@ class Tile:
     value: str
     was: str = ""
     change: str = ""
+    tone: str = ""
     detail: str = ""
     drawing: Markup | None = None
 
@@ -62,23 +63,16 @@ def tiles(seen: Comparison) -> tuple[Tile, ...]:
     """Pick the figures that decide: how good, how big, how much arithmetic, how long."""
     shown = [_quality_tile(seen)]
     if seen.bytes.after is not None or seen.bytes.before is not None:
-        shown.append(_cost_tile("Size", seen.bytes, units.size, "smaller", "larger"))
+        shown.append(_cost_tile("Size", seen.bytes, units.size, ("smaller", "larger")))
     else:
-        shown.append(_cost_tile("Parameters", seen.parameters, units.count, "fewer", "more"))
-    shown.append(_cost_tile("MACs a sample", seen.macs, units.count, "fewer", "more"))
+        shown.append(_cost_tile("Parameters", seen.parameters, units.count, ("fewer", "more")))
+    shown.append(_cost_tile("MACs a sample", seen.macs, units.count, ("fewer", "more")))
     for before, after in seen.latencies[:3]:
         pair = Pair(before.median_ms, after.median_ms)
         each = 1000 * after.batch / after.median_ms if after.median_ms else None
-        shown.append(
-            _cost_tile(
-                f"Latency, batch {units.whole(after.batch)}",
-                pair,
-                units.ms,
-                "faster",
-                "slower",
-                detail=f"{conditions(after)}; {units.count(each)} samples a second",
-            )
-        )
+        tile = _cost_tile(f"Latency, batch {units.whole(after.batch)}", pair, units.ms, None)
+        detail = f"{conditions(after)}; {units.count(each)} samples a second"
+        shown.append(replace(tile, detail=detail) if tile else None)
     return tuple(tile for tile in shown if tile is not None)
 
 
@@ -90,28 +84,23 @@ def _quality_tile(seen: Comparison) -> Tile | None:
     is_share = title == "Accuracy"
     show = units.percent if is_share else units.figure
     metrics = seen.metrics_after or seen.metrics_before
-    around = interval(now, metrics.rows if metrics else None) if is_share else None
-    detail = ""
-    if around and metrics:
+    rows = metrics.rows if metrics else None
+    detail = units.plural(rows, "test row") if rows else ""
+    if is_share and (around := interval(now, rows)):
         low, high = (f"{end * 100:.1f}" for end in around)
-        detail = (
-            f"{low} to {high} at 95 % confidence; {units.plural(metrics.rows or 0, 'test row')}"
-        )
-    elif metrics and metrics.rows:
-        detail = units.plural(metrics.rows, "test row")
-    change = ""
+        detail = f"{low} to {high} at 95 % confidence; {detail}"
+    change, tone = "", ""
     if pair.change is not None:
-        change = (
-            f"{units.points(pair.change)} points"
-            if is_share
-            else ("+" if pair.change > 0 else "") + units.figure(pair.change)
-        )
+        change = f"{units.points(pair.change)} points" if is_share else units.change(pair.change)
+        better = pair.change < 0 if title == "MAE" else pair.change > 0
+        tone = "good" if better else "bad" if abs(pair.change) > 0.0005 else ""
     both = pair.before is not None and pair.after is not None
     return Tile(
         label=title,
         value=show(now),
         was=show(pair.before) if both else "",
         change=change,
+        tone=tone,
         detail=detail,
         drawing=bar(pair.before or 0, pair.after or 0, 1.0) if both and is_share else None,
     )
@@ -121,25 +110,25 @@ def _cost_tile(
     label: str,
     pair: Pair,
     show: Callable[[float | None], str],
-    better: str,
-    worse: str,
-    detail: str = "",
+    words: tuple[str, str] | None,
 ) -> Tile | None:
-    now = pair.after if pair.after is not None else pair.before
-    if now is None:
-        return None
-    change, drawing = "", None
-    if pair.ratio:
-        more = pair.ratio if pair.ratio >= 1 else 1 / pair.ratio
-        same = more < 1.005
-        change = (
-            "unchanged" if same else f"{units.ratio(more)} {better if pair.ratio > 1 else worse}"
-        )
-        if not same and more < 1.05:
-            change = f"{units.percent(more - 1)} {better if pair.ratio > 1 else worse}"
-        drawing = bar(pair.before or 0, pair.after or 0, max(pair.before or 0, pair.after or 0))
-    both = pair.before is not None and pair.after is not None
-    return Tile(label, show(now), show(pair.before) if both else "", change, detail, drawing)
+    """Make the tile of a cost; without words of its own it is a time."""
+    before, after = pair.before, pair.after
+    if before is None or after is None:
+        known = before if after is None else after
+        return None if known is None else Tile(label, show(known))
+    if not pair.ratio:
+        return Tile(label, show(after), was=show(before))
+    change = times(pair.ratio, *words, "unchanged") if words else speed(pair.ratio)
+    same = change in ("unchanged", speed(1.0))
+    return Tile(
+        label=label,
+        value=show(after),
+        was=show(before),
+        change=change,
+        tone="" if same else "good" if pair.ratio > 1 else "bad",
+        drawing=bar(before, after, max(before, after)),
+    )
 
 
 def settings(run: Run) -> tuple[Setting, ...]:
@@ -153,7 +142,7 @@ def stage_table(run: Run) -> StageTable:
     base = next((stage for stage in run.stages if stage.name == "baseline"), None)
     columns: list[tuple[str, Callable[[Stage], Cell]]] = [
         ("Accuracy", lambda stage: _metric(stage, "accuracy", units.percent)),
-        ("Points", lambda stage: Cell(_points(base, stage))),
+        ("Change, points", lambda stage: Cell(_points(base, stage))),
         ("Macro-F1", lambda stage: _metric(stage, "macro_f1", units.percent)),
         ("R²", lambda stage: _metric(stage, "r2", units.figure)),
         ("MAE", lambda stage: _metric(stage, "mae", units.figure)),
@@ -210,7 +199,7 @@ def _latency_cell(setting: Setting) -> Callable[[Stage], Cell]:
 
 def _setting_title(setting: Setting, among: Sequence[Setting]) -> str:
     runtime, batch, threads = setting
-    title = f"Batch {units.whole(batch)}"
+    title = f"Latency, batch {units.whole(batch)}"
     # The conditions are said once below the table unless they differ from column to column.
     if len({(one[0], one[2]) for one in among}) > 1:
         title += ", " + conditions(
@@ -219,8 +208,12 @@ def _setting_title(setting: Setting, among: Sequence[Setting]) -> str:
     return title
 
 
-def plots(run: Run, seen: Comparison) -> tuple[Markup, ...]:
-    """Plot how good every stage is against what it costs: size, MACs, and each latency."""
+def plots(run: Run, seen: Comparison) -> tuple[tuple[str, Markup], ...]:
+    """Plot how good every stage is against what it costs: size, MACs, and each latency.
+
+    Returns:
+        The title and the drawing of each plot.
+    """
     title = seen.quality[0]
     name = {"Accuracy": "accuracy", "R²": "r2", "MAE": "mae"}[title]
     axes: list[tuple[str, str, Callable[[Stage], float | None]]] = [
@@ -231,7 +224,8 @@ def plots(run: Run, seen: Comparison) -> tuple[Markup, ...]:
         axes[0] = ("parameters", "count", lambda stage: stage.parameters)
     known = settings(run)
     for setting in known[:4]:
-        words = f"latency, {_setting_title(setting, known).lower()}"
+        words = _setting_title(setting, known)
+        words = words[:1].lower() + words[1:]
         axes.append((words, "ms", _median_at(setting)))
     drawn = []
     for what, unit, cost_of in axes:
@@ -239,17 +233,18 @@ def plots(run: Run, seen: Comparison) -> tuple[Markup, ...]:
         if len(points) < 2:
             continue
         divisor, unit_name, show = _unit_of(unit, max(point.x for point in points))
-        drawn.append(
-            scatter(
-                points,
-                title=f"{title} against {what}",
-                x_name=f"{what[:1].upper()}{what[1:]}" + (f" ({unit_name})" if unit_name else ""),
-                x_text=show,
-                y_text=units.percent if name == "accuracy" else units.figure,
-                divisor=divisor,
-                share=name == "accuracy",
-            )
+        drawing = scatter(
+            points,
+            title=f"{title} against {what}",
+            x_name=f"{what[:1].upper()}{what[1:]}" + (f" ({unit_name})" if unit_name else ""),
+            x_text=show,
+            y_text=units.percent if name == "accuracy" else units.figure,
+            divisor=divisor,
+            share=name == "accuracy",
+            # A tenth of a point must not look like a cliff.
+            least=0.0 if name == "mae" else 0.05,
         )
+        drawn.append((f"{title} against {what}", drawing))
     return tuple(drawn)
 
 

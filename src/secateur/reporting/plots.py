@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from markupsafe import Markup
@@ -47,6 +48,16 @@ class _Box:
             and other.top < self.bottom
         )
 
+    def cuts(self, start: tuple[float, float], end: tuple[float, float]) -> bool:
+        """Whether a straight line from start to end passes through the box."""
+        steps = 24
+        for step in range(steps + 1):
+            x = start[0] + (end[0] - start[0]) * step / steps
+            y = start[1] + (end[1] - start[1]) * step / steps
+            if self.left < x < self.right and self.top < y < self.bottom:
+                return True
+        return False
+
 
 def scatter(
     points: Sequence[Point],
@@ -57,6 +68,7 @@ def scatter(
     y_text: Text,
     divisor: float = 1.0,
     share: bool = True,
+    least: float = 0.0,
 ) -> Markup:
     """Draw stages as dots, joined in the order in which they were reached.
 
@@ -68,20 +80,21 @@ def scatter(
         y_text: how a y is written.
         divisor: what an x is divided by for the axis (1024 for KiB), so that ticks are round.
         share: whether y is a share from 0 to 1.
+        least: how much the y axis spans at least.
     """
     width, height = 420.0, 270.0
     x_of = scale([point.x / divisor for point in points], _LEFT + 6, width - _RIGHT - 8, zero=True)
     ys = [point.y for point in points]
-    if share:
-        # A tenth of a point must not look like a cliff: the axis spans five points at least.
-        middle = (min(ys) + max(ys)) / 2
-        ys += [max(0.0, middle - 0.025), min(1.0, middle + 0.025)]
+    middle = (min(ys) + max(ys)) / 2
+    ys += [max(0.0, middle - least / 2), middle + least / 2] if min(ys) >= 0 else []
     y_of = scale(ys, height - _BOTTOM, _TOP, within=(0.0, 1.0) if share else None)
     places = [(x_of(point.x / divisor), y_of(point.y)) for point in points]
     base = next((point for point in points if point.role == "before"), None)
-    drawn = _frame(x_of, y_of, width, height, x_name, _plain, y_text)
+    drawn = _frame(x_of, y_of, width, height, x_name, share)
+    strokes = list(pairwise(places))
     if base is not None:
         level = y_of(base.y)
+        strokes.append(((_LEFT, level), (width - _RIGHT, level)))
         drawn.append(tag("line", x1=_LEFT, x2=width - _RIGHT, y1=level, y2=level, class_="level"))
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     drawn.append(tag("polyline", points=path, class_="way"))
@@ -93,7 +106,7 @@ def scatter(
         # The unseen ring makes a dot easy to hit with a finger.
         reach = tag("circle", cx=x, cy=y, r=12.0, class_="reach")
         drawn.append(tag("g", tag("title", said), reach, dot, class_=f"dot {point.role}"))
-    drawn += _labels(points, places, y_text, width, height)
+    drawn += _labels(points, places, strokes, y_text, width, height)
     return picture(drawn, width=width, height=height, title=title, description="; ".join(words))
 
 
@@ -112,7 +125,7 @@ def lines(
     y_of = scale(known, height - _BOTTOM, _TOP)
     whole = tuple(tick for tick in x_of.ticks if tick == int(tick))
     x_of = Scale(x_of.low, x_of.high, x_of.start, x_of.end, whole)
-    drawn = _frame(x_of, y_of, width, height, "Epoch", _plain, units.figure)
+    drawn = _frame(x_of, y_of, width, height, "Epoch", False)
     words = []
     for name, values in (("training", training), ("validation", validation)):
         for run in _unbroken(values):
@@ -149,17 +162,17 @@ def _plain(value: float | None) -> str:
 
 
 def _frame(
-    x_of: Scale, y_of: Scale, width: float, height: float, x_name: str, x_text: Text, y_text: Text
+    x_of: Scale, y_of: Scale, width: float, height: float, x_name: str, share: bool
 ) -> list[Markup]:
     floor = height - _BOTTOM
     drawn = []
     for tick in y_of.ticks:
         at = y_of(tick)
         drawn.append(tag("line", x1=_LEFT, x2=width - _RIGHT, y1=at, y2=at, class_="grid"))
-        text = y_text(tick).replace(".0", "") if y_text is units.percent else y_text(tick)
+        text = f"{_plain(round(tick * 100, 6))} %" if share else _plain(tick)
         drawn.append(tag("text", text, x=_LEFT - 6, y=at + 3.8, text_anchor="end"))
     for tick in x_of.ticks:
-        drawn.append(tag("text", x_text(tick), x=x_of(tick), y=floor + 16, text_anchor="middle"))
+        drawn.append(tag("text", _plain(tick), x=x_of(tick), y=floor + 16, text_anchor="middle"))
     drawn.append(
         tag("text", x_name, x=width - _RIGHT, y=height - 4, text_anchor="end", class_="axis")
     )
@@ -180,6 +193,7 @@ def _unbroken(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
 def _labels(
     points: Sequence[Point],
     places: Sequence[tuple[float, float]],
+    strokes: Sequence[tuple[tuple[float, float], tuple[float, float]]],
     y_text: Text,
     width: float,
     height: float,
@@ -200,27 +214,31 @@ def _labels(
         # Where stages coincide the last one lends its value, being what came out of them.
         text = ", ".join(point.label for point in together) + f" {y_text(together[-1].y)}"
         wide = text_width(text, _TEXT)
-        for anchor, at, line in (
-            ("start", x + 11, y + 4),
-            ("end", x - 11, y + 4),
-            ("middle", x, y - 11),
-            ("middle", x, y + 19),
-            ("start", x + 8, y - 9),
-            ("end", x - 8, y - 9),
-            ("start", x + 8, y + 17),
-            ("end", x - 8, y + 17),
+        best: tuple[float, _Box, float, float, str] | None = None
+        for rank_of_place, (anchor, at, line) in enumerate(
+            (
+                ("start", x + 11, y + 4),
+                ("end", x - 11, y + 4),
+                ("middle", x, y - 11),
+                ("middle", x, y + 19),
+                ("end", x + 8, y - 11),
+                ("start", x - 8, y - 11),
+                ("end", x + 8, y + 19),
+                ("start", x - 8, y + 19),
+            )
         ):
             left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
             box = _Box(left, line - 10, left + wide, line + 3)
-            inside = box.left >= _LEFT + 2 and box.right <= width and box.top >= 2
-            inside = inside and box.bottom <= height - _BOTTOM + 2
-            if inside and not any(box.meets(other) for other in taken):
-                taken.append(box)
-                role = next(
-                    (point.role for point in together if point.role != "between"), "between"
-                )
-                drawn.append(
-                    tag("text", text, x=at, y=line, text_anchor=anchor, class_=f"name {role}")
-                )
-                break
+            inside = box.left >= _LEFT + 2 and box.right <= width - 2 and box.top >= 2
+            if not inside or box.bottom > height - _BOTTOM + 2 or any(map(box.meets, taken)):
+                continue
+            # A name on a line can be read, one beside it reads better.
+            penalty = rank_of_place + 10 * sum(box.cuts(*piece) for piece in strokes)
+            if best is None or penalty < best[0]:
+                best = (penalty, box, at, line, anchor)
+        if best is not None:
+            _, box, at, line, anchor = best
+            taken.append(box)
+            role = next((one.role for one in together if one.role != "between"), "between")
+            drawn.append(tag("text", text, x=at, y=line, text_anchor=anchor, class_=f"name {role}"))
     return drawn

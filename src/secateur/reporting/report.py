@@ -60,6 +60,7 @@ def render(run: Run) -> str:
         "remarks": remarks(run),
         "tiles": tiles(seen),
         "plots": plots(run, seen),
+        "better": "Down" if seen.quality[0] == "MAE" else "Up",
         "stages": stage_table(run),
         "timing": _timing(run),
         "skyline": skyline([(one.layer, one.before, one.after) for one in run.layers]),
@@ -130,6 +131,7 @@ def _environment() -> Environment:
         "seconds",
         "day",
         "plural",
+        "breakable",
     )
     environment.filters.update({name: getattr(units, name) for name in named})
     return environment

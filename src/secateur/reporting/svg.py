@@ -130,4 +130,4 @@ def _round_step(rough: float) -> float:
 
 def text_width(text: str, size: float = 11) -> float:
     """Guess how wide text will be in a sans-serif face, a little on the wide side."""
-    return len(text) * size * 0.56
+    return len(text) * size * 0.6

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from markupsafe import Markup, escape
+
 NOTHING = "–"
 _SPACE = " "  # between a number and its unit no line may break
 _MINUS = "−"
@@ -55,7 +57,10 @@ def size(value: float | None) -> str:
 
 def ms(value: float | None) -> str:
     """Format milliseconds: 0.2134 -> "0.213 ms"."""
-    return NOTHING if value is None else _digits(value) + _SPACE + "ms"
+    if value is None:
+        return NOTHING
+    # Past the microsecond a timing is noise.
+    return _digits(value, 3 if value >= 0.1 else 2) + _SPACE + "ms"
 
 
 def percent(share: float | None) -> str:
@@ -74,6 +79,13 @@ def points(difference: float | None) -> str:
 def figure(value: float | None) -> str:
     """Format any other number: 0.87312 -> "0.873"."""
     return NOTHING if value is None else _digits(value)
+
+
+def change(value: float | None) -> str:
+    """Format a difference of two such numbers, signed: -0.0029 -> "−0.0029"."""
+    if value is None:
+        return NOTHING
+    return ("+" if value > 0 else "") + _digits(value, 2)
 
 
 def ratio(value: float | None) -> str:
@@ -109,3 +121,11 @@ def day(iso: str) -> str:
         return iso
     zone = f" {when.tzname()}" if when.tzinfo else ""
     return f"{when.day} {when:%B %Y, %H:%M}{zone}"
+
+
+def breakable(name: str) -> Markup:
+    """Let a long name of a layer or file break after `_`, `/` and `.`, and nowhere else."""
+    text = escape(name)
+    for mark in "_/.":
+        text = text.replace(mark, Markup(f"{mark}<wbr>"))
+    return text

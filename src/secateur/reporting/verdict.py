@@ -138,7 +138,15 @@ def lead(run: Run) -> str:
         show = units.percent if title == "Accuracy" else units.figure
         rows = seen.metrics_after.rows if seen.metrics_after else None
         on = f" on {units.plural(rows, 'test row')}" if rows else ""
-        said.append(f"{title} is {show(pair.after)}, it was {show(pair.before)}{on}.")
+        if title == "Accuracy":
+            all_rows = units.plural(rows, "test row") if rows else "the test rows"
+            said.append(
+                f"It gets {show(pair.after)} of {all_rows} right; the baseline {show(pair.before)}."
+            )
+        else:
+            said.append(
+                f"{title} is {show(pair.after)}{on}; the baseline's is {show(pair.before)}."
+            )
     return " ".join(said)
 
 
@@ -181,34 +189,43 @@ def conditions(latency: LatencyView) -> str:
     return f"{runtime}, {units.plural(latency.threads, 'thread')}"
 
 
+def times(ratio: float, better: str, worse: str, equal: str, same: float = _SAME_SIZE) -> str:
+    """Put a ratio of before to after in words: (4.1, "smaller", ...) -> "4.1× smaller"."""
+    more = max(ratio, 1 / ratio)
+    if more < same:
+        return equal
+    word = better if ratio > 1 else worse
+    # "1.0 times smaller" says nothing: small changes are told in per cent.
+    return f"{units.percent(abs(1 / ratio - 1)) if more < 1.1 else units.ratio(more)} {word}"
+
+
+def speed(ratio: float) -> str:
+    """Put a ratio of times in words: timings of one file differ by a few per cent anyway."""
+    return times(ratio, "faster", "slower", "as fast as before", _SAME_SPEED)
+
+
 def _faster(pair: tuple[LatencyView, LatencyView]) -> float | None:
     return Pair(pair[0].median_ms, pair[1].median_ms).ratio
-
-
-def _times(ratio: float, same: float, better: str, worse: str, equal: str) -> str:
-    if max(ratio, 1 / ratio) < same:
-        return equal
-    # "1.0 times smaller" says nothing: small changes are told in per cent.
-    if max(ratio, 1 / ratio) < 1.1:
-        share = abs(1 / ratio - 1)
-        return f"{units.percent(share)} {better if ratio > 1 else worse}"
-    return f"{units.ratio(ratio)} {better}" if ratio > 1 else f"{units.ratio(1 / ratio)} {worse}"
 
 
 def _speed(seen: Comparison) -> str | None:
     ratios = [(ratio, pair[1]) for pair in seen.latencies if (ratio := _faster(pair)) is not None]
     if not ratios:
         return None
-    words = [
-        _times(ratio, _SAME_SPEED, "faster", "slower", "as fast as before") for ratio, _ in ratios
-    ]
     low, high = min(ratio for ratio, _ in ratios), max(ratio for ratio, _ in ratios)
-    if low >= 1.1:
-        one, other = units.ratio(low), units.ratio(high)
-        return f"{other} faster" if one == other else f"{one[:-1]}–{other} faster"
+    for good, word, slow, fast in (
+        (low, "faster", low, high),
+        (1 / high, "slower", 1 / high, 1 / low),
+    ):
+        one, other = units.ratio(slow), units.ratio(fast)
+        if good >= _SAME_SPEED and one != other:
+            return f"{one.removesuffix('×')}–{other} {word}"
+    words = [speed(ratio) for ratio, _ in ratios]
     if len(set(words)) == 1:
         return words[0]
     # Good at one batch size and bad at another: both are said, nothing is averaged.
+    if len(words) > 3:
+        return f"{units.ratio(low).removesuffix('×')}–{units.ratio(high)} the speed"
     return ", ".join(
         f"{text} at batch {units.whole(latency.batch)}"
         for text, (_, latency) in zip(words, ratios, strict=True)
@@ -217,12 +234,12 @@ def _speed(seen: Comparison) -> str | None:
 
 def _smaller(seen: Comparison) -> str | None:
     ratio = seen.bytes.ratio or seen.parameters.ratio
-    return _times(ratio, _SAME_SIZE, "smaller", "larger", "the same size") if ratio else None
+    return times(ratio, "smaller", "larger", "the same size") if ratio else None
 
 
 def _fewer_macs(seen: Comparison) -> str | None:
     ratio = seen.macs.ratio
-    return _times(ratio, _SAME_SIZE, "fewer MACs", "more MACs", "the same MACs") if ratio else None
+    return times(ratio, "fewer MACs", "more MACs", "the same MACs") if ratio else None
 
 
 def _quality(seen: Comparison) -> str | None:
@@ -239,7 +256,7 @@ def _quality(seen: Comparison) -> str | None:
     else:
         if abs(change) < 0.0005 * max(1.0, abs(pair.before or 0)):
             return f"{name} unchanged"
-        amount = units.figure(abs(change))
+        amount = units.change(abs(change)).removeprefix("+")
     return f"{name} {amount} {'higher' if change > 0 else 'lower'}"
 
 
