@@ -1,0 +1,119 @@
+"""The sections of a recipe: which keys there are, and which values each may have."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Section(BaseModel):
+    """A mapping with known keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the values by name, as keyword arguments."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+class DataSection(Section):
+    """What `read` takes; `source` is a path relative to the recipe."""
+
+    source: str
+    target: str | None = None
+    above: float | None = None
+    keys: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    group: str | None = None
+    stratify: bool = True
+    split: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    image_size: tuple[int, int] | None = None
+    mode: Literal["RGB", "L"] | None = None
+    resize: Literal["stretch", "fit", "crop"] = "stretch"
+    shape: tuple[int, ...] | None = None
+    header: bool = True
+    class_names: tuple[str, ...] | None = None
+
+
+class ModelSection(Section):
+    """Where the model comes from: built by default or by a function, or loaded from a file."""
+
+    build: str | None = None
+    load: str | None = None
+    width: int | None = Field(default=None, ge=8)
+
+    @model_validator(mode="after")
+    def _one(self) -> ModelSection:
+        if self.build is not None and self.load is not None:
+            raise ValueError("give `build` or `load`, not both")
+        if self.build not in (None, "default") and ":" not in (self.build or ""):
+            raise ValueError("`build` is `default` or `package.module:function`")
+        if self.width is not None and (self.load or self.build not in (None, "default")):
+            raise ValueError("`width` is for `build: default` alone")
+        return self
+
+
+class AugmentSection(Section):
+    """What `augmentation` takes; what is not given has its default."""
+
+    flip: bool = False
+    rotate: float | None = Field(default=None, ge=0)
+    shift: float | None = Field(default=None, ge=0)
+    zoom: float | None = Field(default=None, ge=0)
+    contrast: float | None = Field(default=None, ge=0)
+    noise: float | None = Field(default=None, ge=0)
+
+
+class TrainSection(Section):
+    """What `fit` takes."""
+
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    class_weights: bool | dict[str, float] = False
+    augment: AugmentSection | None = None
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the values by name, as keyword arguments."""
+        values = super().arguments()
+        if self.augment is not None:
+            values["augment"] = self.augment.model_dump(exclude_unset=True, exclude_none=True)
+            values["augment"] = values["augment"] or True
+        return values
+
+
+class ExportSection(Section):
+    """How the result is written."""
+
+    format: Literal["onnx"] = "onnx"
+    tolerance: float = Field(default=1e-3, gt=0)
+
+
+class MeasureSection(Section):
+    """At which batch sizes, and on how many threads, the exported files race each other."""
+
+    batches: tuple[int, ...] = Field(default=(1, 32), min_length=1)
+    threads: int = Field(default=1, ge=1)
+    seconds: float = Field(default=3.0, gt=0)
+
+    @model_validator(mode="after")
+    def _positive(self) -> MeasureSection:
+        if min(self.batches) < 1:
+            raise ValueError("a batch has at least one row")
+        return self
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "data": DataSection,
+    "model": ModelSection,
+    "train": TrainSection,
+    "export": ExportSection,
+    "measure": MeasureSection,
+}

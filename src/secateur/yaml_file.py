@@ -1,0 +1,174 @@
+"""YAML read with the place of every key, so that an error can name its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from secateur.errors import RecipeError
+
+Path_ = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where each key of a file stands.
+
+    Args:
+        file: what the file is called.
+        lines: the line, from 1, of each key by its path.
+    """
+
+    file: str
+    lines: dict[Path_, int]
+
+    def at(self, path: Path_) -> str:
+        """Return file and line of a key, or of the nearest one above it, and the key itself."""
+        told = f", {place(path)}" if path else ""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.lines:
+                return f"{self.file}, line {self.lines[path[:end]]}{told}"
+        return f"{self.file}{told}"
+
+
+def read_yaml(path: Path) -> tuple[Any, Positions]:
+    """Read a YAML file into plain values, with the place of every key.
+
+    Raises:
+        RecipeError: the file is missing, is no YAML, or has a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(
+            "There is no such recipe.",
+            where=path,
+            mend="Check the path, or write one with `secateur init`.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe cannot be read: {error}.", where=path) from None
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise RecipeError(
+                "The recipe is empty.", where=path, mend="Write one with `secateur init`."
+            )
+        lines = dict(_walk(node, (), path))
+        return loader.construct_document(node), Positions(str(path), lines)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError(
+            f"This is not YAML: {getattr(error, 'problem', None) or error}.",
+            where=f"{path}{line}",
+            mend="Check the indentation, the colons and the brackets.",
+        ) from None
+    finally:
+        loader.dispose()
+
+
+def set_value(tree: Any, change: str) -> None:
+    """Set one value of a tree, given as "train.epochs=2"; a step may be named or numbered.
+
+    Raises:
+        RecipeError: the text has no "=" or its path leads nowhere.
+    """
+    path, equals, text = change.partition("=")
+    if not equals or not path.strip():
+        raise RecipeError(
+            f"A change is written as key=value, got {change!r}.",
+            where="--set",
+            mend="For example: --set train.epochs=2",
+        )
+    keys = path.strip().split(".")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise RecipeError(
+            f"The value {text!r} is not YAML.", where=f"--set {path}", mend="Put it into quotes."
+        ) from None
+    here = tree
+    for index, key in enumerate(keys[:-1]):
+        here = _enter(here, key, ".".join(keys[: index + 1]))
+    if isinstance(here, list):
+        position = _position(here, keys[-1], path)
+        here[position] = value
+    elif isinstance(here, dict):
+        here[keys[-1]] = value
+    else:
+        raise _nowhere(path)
+
+
+def place(path: Path_) -> str:
+    """Write a path as a person does: train.epochs, steps[0].prune."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """Say which of the known names was meant, or list them."""
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known are {', '.join(known)}."
+
+
+def _walk(node: Any, path: Path_, file: Path) -> Iterator[tuple[Path_, int]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[Any, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise RecipeError(
+                    f"The key {place((*path, key.value))!r} is there twice, first on line "
+                    f"{seen[key.value]}.",
+                    where=f"{file}, line {line}",
+                    mend="Delete one of the two.",
+                )
+            seen[key.value] = line
+            yield (*path, key.value), line
+            yield from _walk(value, (*path, key.value), file)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*path, index), item.start_mark.line + 1
+            yield from _walk(item, (*path, index), file)
+
+
+def _enter(here: Any, key: str, path: str) -> Any:
+    if isinstance(here, list):
+        return here[_position(here, key, path)] if key.isdigit() else _named(here, key, path)
+    if not isinstance(here, dict):
+        raise _nowhere(path)
+    if here.get(key) is None:
+        here[key] = {}
+    return here[key]
+
+
+def _position(here: list[Any], key: str, path: str) -> int:
+    if not key.isdigit() or int(key) >= len(here):
+        raise _nowhere(path)
+    return int(key)
+
+
+def _named(here: list[Any], key: str, path: str) -> Any:
+    """Return the arguments of the first step of a name."""
+    for entry in here:
+        if isinstance(entry, dict) and key in entry:
+            if entry[key] is None:
+                entry[key] = {}
+            return entry[key]
+    raise _nowhere(path)
+
+
+def _nowhere(path: str) -> RecipeError:
+    return RecipeError(
+        f"The recipe has nothing at {path!r}.", where="--set", mend="Check the path to the key."
+    )

@@ -1,0 +1,179 @@
+import inspect
+from pathlib import Path
+
+import pytest
+
+from secateur.errors import BudgetError, RecipeError, SecateurError
+from secateur.recipe import Recipe, to_entry, to_step
+from secateur.sections import AugmentSection, DataSection, TrainSection
+
+WHOLE = """\
+# a comment
+name: gestures
+data:
+  source: photos
+  target: class
+  image_size: [64, 64]
+model: {build: default, width: 16}
+train:
+  epochs: 3
+  learning_rate: 1e-3
+  augment: {rotate: 0.05}
+steps:
+  - prune: {macs: 0.5, by: taylor}
+  - finetune: {epochs: 2}
+measure: {batches: [1, 8]}
+seed: 7
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text: str) -> Path:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def test_a_whole_recipe_becomes_values_and_steps(write, tmp_path):
+    recipe = Recipe.load(write(WHOLE))
+    assert recipe.source == tmp_path / "photos"
+    assert recipe.data.image_size == (64, 64)
+    assert recipe.train.arguments()["learning_rate"] == 0.001
+    assert recipe.train.arguments()["augment"] == {"rotate": 0.05}
+    prune, tune = recipe.chain
+    assert (prune.macs, prune.by, prune.seed) == (0.5, "taylor", 7)
+    assert tune.epochs == 2
+
+
+def test_a_recipe_survives_yaml(write, tmp_path):
+    recipe = Recipe.load(write(WHOLE))
+    again = tmp_path / "again.yaml"
+    again.write_text(recipe.to_yaml())
+    assert Recipe.load(again) == recipe
+    assert Recipe.load(again).fingerprint() == recipe.fingerprint()
+
+
+def test_steps_and_entries_are_one_another(write):
+    for entry in ({"prune": {"macs": 0.5, "keep": ["stem*"]}}, {"finetune": {"epochs": 3}}):
+        assert to_entry(to_step(entry)) == entry
+    for step in Recipe.load(write(WHOLE)).chain:
+        assert to_step(to_entry(step)) == step
+
+
+def test_sections_know_all_that_their_functions_take():
+    from secateur.data.read import read
+    from secateur.steps.training import fit
+
+    from secateur.data.augment import augmentation
+
+    own = {"source", "contract", "seed"}
+    assert set(DataSection.model_fields) - own == set(inspect.signature(read).parameters) - own
+    assert set(AugmentSection.model_fields) == set(inspect.signature(augmentation).parameters) - {
+        "kind",
+        "seed",
+    }
+    not_of_a_recipe = {"model", "data", "checkpoint", "resume", "seed", "verbose", "callbacks"}
+    assert (
+        set(TrainSection.model_fields) == set(inspect.signature(fit).parameters) - not_of_a_recipe
+    )
+
+
+MISTAKES = {
+    "a key that does not exist": ("epochs: 3", "epoch: 3", "line 9", "'epochs'"),
+    "a key at the top": ("seed: 7", "sed: 7", "line 16", "'seed'"),
+    "a key of another section": ("  target: class", "  epochs: 3", "line 5", "under `train:`"),
+    "a key of a step": ("macs: 0.5", "mac: 0.5", "line 13", "'macs'"),
+    "a step": ("- finetune: {", "- finetun: {", "line 14", "'finetune'"),
+    "an augmentation": ("rotate: 0.05", "rotat: 0.05", "line 11", "'rotate'"),
+    "a value of a wrong kind": ("epochs: 3", "epochs: many", "line 9", "'many'"),
+    "a value out of range": ("epochs: 3", "epochs: 0", "line 9", "greater than or equal to 1"),
+    "a split of two": ("  target: class", "  split: [0.5, 0.5]", "line 5", "split"),
+    "a budget of a wrong kind": ("macs: 0.5", "macs: half", "line 13", "'half'"),
+    "a missing key": ("  source: photos\n", "", "line 3", "data.source"),
+    "build and load": (
+        "build: default, width: 16",
+        "build: default, load: x",
+        "line 7",
+        "not both",
+    ),
+    "a key twice": ("seed: 7", "name: other", "line 16", "twice"),
+    "no YAML": ("seed: 7", "seed: [7", "line 17", "brackets"),
+    "a batch of none": ("batches: [1, 8]", "batches: [0]", "line 15", "one row"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_with_its_line_and_its_mend(mistake, write):
+    old, new, line, told = MISTAKES[mistake]
+    assert old in WHOLE
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(write(WHOLE.replace(old, new)))
+    assert line in str(caught.value)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("budget", ["macs: 1.5", "macs: 0", "macs: -0.5", "ratio: 2"])
+def test_a_budget_out_of_range_is_told_before_anything_is_read(budget, write):
+    with pytest.raises(SecateurError) as caught:
+        Recipe.load(write(WHOLE.replace("macs: 0.5", budget))).chain  # noqa: B018
+    assert isinstance(caught.value, (BudgetError, RecipeError))
+    assert "line 13" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "just words", "- a\n- list"])
+def test_what_is_no_mapping_is_no_recipe(text, write):
+    with pytest.raises(RecipeError):
+        Recipe.load(write(text))
+
+
+def test_a_missing_recipe_is_told(tmp_path):
+    with pytest.raises(RecipeError, match="no such recipe") as caught:
+        Recipe.load(tmp_path / "none.yaml")
+    assert "secateur init" in caught.value.mend
+
+
+def test_changes_go_over_the_file(write):
+    path = write(WHOLE)
+    changes = ["train.epochs=9", "steps.prune.macs=0.25", "steps.1.finetune.epochs=1", "name=x"]
+    recipe = Recipe.load(path, [*changes, "data.split=[0.8, 0.1, 0.1]", "export.tolerance=1e-2"])
+    assert recipe.train.epochs == 9
+    assert list(recipe.steps) == [
+        {"prune": {"macs": 0.25, "by": "taylor"}},
+        {"finetune": {"epochs": 1}},
+    ]
+    assert (recipe.name, recipe.data.split, recipe.export.tolerance) == ("x", (0.8, 0.1, 0.1), 0.01)
+
+
+@pytest.mark.parametrize("change", ["train.epochs", "=3", "steps.9.prune=1", "name.x=1", "a=[1"])
+def test_a_change_that_leads_nowhere_is_told(change, write):
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(write(WHOLE), [change])
+    assert "--set" in caught.value.where
+
+
+def test_a_changed_key_that_does_not_exist_is_told(write):
+    with pytest.raises(RecipeError, match=r"train\.epoch'") as caught:
+        Recipe.load(write(WHOLE), ["train.epoch=3"])
+    assert "'epochs'" in caught.value.mend
+
+
+def test_another_value_is_another_fingerprint(write):
+    path = write(WHOLE)
+    assert Recipe.load(path).fingerprint() != Recipe.load(path, ["seed=8"]).fingerprint()
+    assert Recipe.load(path).fingerprint() == Recipe.load(path, ["name=other"]).fingerprint()
+
+
+def test_a_function_of_the_users_own_builds_the_model(write, tmp_path):
+    (tmp_path / "my_own_model.py").write_text("def make(contract):\n    return 42\n")
+    named = WHOLE.replace("build: default, width: 16", "build: 'my_own_model:make'")
+    assert Recipe.load(write(named)).builder()(None) == 42
+    with pytest.raises(RecipeError, match="no function 'mak'") as caught:
+        Recipe.load(write(named.replace(":make", ":mak"))).builder()
+    assert "'make'" in caught.value.mend
+    with pytest.raises(RecipeError, match="cannot be imported"):
+        Recipe.load(write(named.replace("my_own_model", "no_such_module"))).builder()
+    assert Recipe.load(write(WHOLE)).builder() is None
