@@ -1,0 +1,236 @@
+"""The ledger says which parts of a job are done: one line a part, written after the part is safe.
+
+    ledger.jsonl
+      {"format": 1, "model": ..., "contract": ..., "source": ..., "keys": [...], ...}   the job
+      {"number": 0, "source": "a.parquet", "first": 0, "rows": ..., "scored": ..., ...}  a part done
+
+The file is also the lock: while a process holds it, no other can score into the same folder, and
+when that process ends, in whatever way, the operating system lets it go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import IO, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from secateur.errors import OutputError
+from secateur.scoring.sink import PARTIAL, cannot_write
+
+LEDGER = "ledger.jsonl"
+QUARANTINE = "quarantine"
+
+_ELSEWHERE = "Name another output folder."
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_L = TypeVar("_L", bound=_Line)
+
+
+class Job(_Line):
+    """What makes two runs the same job: the same scores, of the same data, by the same model."""
+
+    format: Literal[1] = 1
+    model: str
+    contract: str
+    source: str
+    keys: tuple[str, ...]
+    probability: bool | Literal["all"]
+
+
+class Entry(_Line):
+    """A part that is done.
+
+    Attributes:
+        number: the number in the names of its files.
+        source: the file of the source, relative to it; of a chunk of images the first.
+        first: the position in that file of the part's first row.
+        stamp: changes when the source's file does.
+        rows: how many rows there were: scored and quarantined.
+        unread: whether it could not be read at all.
+        bytes: the size of its file of scores, 0 where it has none.
+        quarantine_bytes: the size of its file of bad rows, 0 where it has none.
+    """
+
+    number: int = Field(ge=0)
+    source: str
+    first: int = Field(ge=0)
+    stamp: str
+    rows: int = Field(ge=0)
+    scored: int = Field(ge=0)
+    quarantined: int = Field(ge=0)
+    unread: bool = False
+    bytes: int = 0
+    quarantine_bytes: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from all other parts of the source."""
+        return self.source, self.first
+
+
+def part_path(out: Path, number: int) -> Path:
+    """Return where the scores of part `number` go."""
+    return out / f"part-{number:05d}.parquet"
+
+
+def quarantine_path(out: Path, number: int) -> Path:
+    """Return where the bad rows of part `number` go."""
+    return out / QUARANTINE / f"part-{number:05d}.parquet"
+
+
+class Ledger:
+    """The open ledger of an output folder; use it as a context manager.
+
+    Attributes:
+        entries: the parts that are done and whose files are there, by key.
+    """
+
+    def __init__(self, out: Path, job: Job, *, resume: bool = True):
+        """Open the ledger of `out`, or begin one.
+
+        Raises:
+            OutputError: the folder holds something else, or another job, or is in use; or a job
+                is there already and `resume` is false.
+        """
+        self.out = out
+        self.entries: dict[tuple[str, int], Entry] = {}
+        self._file = _open(out)
+        try:
+            lines = _whole_lines(self._file)
+            if not lines:
+                self._append(job)
+            else:
+                _check_job(out, lines[0], job, resume=resume)
+                for number, line in enumerate(lines[1:], start=2):
+                    entry = _parse(Entry, line, out, number)
+                    self.entries[entry.key] = entry
+            self._keep_whole_parts()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def append(self, entry: Entry) -> None:
+        """Write down that a part is done; its files must be in place."""
+        self._append(entry)
+        self.entries[entry.key] = entry
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def _append(self, line: _Line) -> None:
+        try:
+            self._file.write(line.model_dump_json().encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise cannot_write(self.out / LEDGER, error) from error
+
+    def _keep_whole_parts(self) -> None:
+        """Forget parts whose files are gone, and remove files that no part owns."""
+        self.entries = {key: e for key, e in self.entries.items() if _is_there(self.out, e)}
+        owned = {part_path(self.out, e.number) for e in self.entries.values()}
+        owned |= {quarantine_path(self.out, e.number) for e in self.entries.values()}
+        for folder in (self.out, self.out / QUARANTINE):
+            for file in [*folder.glob("part-*.parquet"), *folder.glob(f"*{PARTIAL}")]:
+                if file not in owned:
+                    file.unlink()
+
+
+def _open(out: Path) -> IO[bytes]:
+    """Open and lock the ledger, in a folder that is empty or has one."""
+    path = out / LEDGER
+    if out.exists() and not out.is_dir():
+        raise OutputError("there is a file of that name.", where=out, mend=_ELSEWHERE)
+    if out.is_dir() and any(out.iterdir()) and not path.is_file():
+        raise OutputError(
+            f"the folder is not empty and holds no {LEDGER}, so it is not a scoring job's.",
+            where=out,
+            mend=_ELSEWHERE,
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if not _lock(file):
+        file.close()
+        raise OutputError(
+            "another process is scoring into this folder.",
+            where=out,
+            mend="Wait until it ends, or name another output folder.",
+        )
+    return file
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Take the file for this process alone; False where another has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where two jobs on one folder are not told apart
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _whole_lines(file: IO[bytes]) -> list[bytes]:
+    """Return all lines; a last one that a crash cut short is removed."""
+    file.seek(0)
+    content = file.read()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        file.truncate(end)
+    return content[:end].splitlines()
+
+
+def _parse(kind: type[_L], line: bytes, out: Path, number: int) -> _L:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        raise OutputError(
+            f"line {number} of the ledger is not one that secateur wrote.",
+            where=out / LEDGER,
+            mend=_ELSEWHERE,
+        ) from error
+
+
+def _check_job(out: Path, line: bytes, job: Job, *, resume: bool) -> None:
+    found = _parse(Job, line, out, 1)
+    if not resume:
+        raise OutputError("the folder holds a scoring job.", where=out, mend=_ELSEWHERE)
+    for name in Job.model_fields:
+        before, now = getattr(found, name), getattr(job, name)
+        if before != now:
+            raise OutputError(
+                f"the folder belongs to another job: its {name} is {_short(before)}, "
+                f"and now it is {_short(now)}.",
+                where=out,
+                mend=_ELSEWHERE,
+            )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 60 else f"{text[:13]}...{text[-10:]}"
+
+
+def _is_there(out: Path, entry: Entry) -> bool:
+    files = {
+        part_path(out, entry.number): entry.bytes,
+        quarantine_path(out, entry.number): entry.quarantine_bytes,
+    }
+    return all(
+        path.is_file() and path.stat().st_size == size for path, size in files.items() if size
+    )

@@ -1,0 +1,109 @@
+"""A source is cut into pieces, and a piece is what is done, or done again, as a whole.
+
+A piece is a file, a chunk of image files, or some row groups of a Parquet file that is too large to
+be lost when a job is killed and too large for one core. The cut depends on the data alone, so that
+a job that resumes finds the same pieces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secateur.data.contract import Contract
+from secateur.data.encode import missing_column
+from secateur.data.sources import Block, Part, stream
+from secateur.errors import ContractError, DataError
+
+PIECE_ROWS = 2**18
+
+# A column chunk is read through a buffer of this size. Without one, Arrow holds all the bytes of
+# a row group at once, and memory follows the size of the file.
+_BUFFER = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a part.
+
+    Attributes:
+        part: the file or chunk of files it belongs to.
+        first: the position of its first row in the part.
+        rows: how many rows it has, where that is known without reading it.
+        groups: the row groups of a Parquet file; None for the whole part.
+    """
+
+    part: Part
+    first: int
+    rows: int | None
+    groups: tuple[int, ...] | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from all other pieces of the source."""
+        return self.part.path, self.first
+
+    @property
+    def stamp(self) -> str:
+        """A short hash that changes with the names, the sizes and the cut of the files."""
+        what = (self.part.kind, self.part.bytes, self.part.files, self.rows, self.groups)
+        return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+
+
+def cut(parts: Iterable[Part], *, rows: int = PIECE_ROWS) -> list[Piece]:
+    """Cut parts into pieces of whole row groups, of about `rows` rows where they are large."""
+    return [piece for part in parts for piece in _pieces_of(part, rows)]
+
+
+def read(
+    piece: Piece, columns: Sequence[str], contract: Contract, *, batch_rows: int
+) -> Iterator[Block]:
+    """Stream the rows of a piece that is a table, in blocks whose `rows` are positions in the file.
+
+    Raises:
+        DataError: the piece cannot be read.
+        ContractError: a column is not in the file.
+    """
+    if piece.part.kind == "parquet":
+        yield from _read_parquet(piece, columns, batch_rows)
+    else:
+        yield from stream(piece.part, columns, contract=contract, batch_rows=batch_rows)
+
+
+def _pieces_of(part: Part, rows: int) -> Iterator[Piece]:
+    if part.kind != "parquet" or part.rows is None or part.rows <= rows:
+        yield Piece(part, 0, part.rows)
+        return
+    metadata = pq.read_metadata(part.file)
+    first, count, groups = 0, 0, []
+    for group in range(metadata.num_row_groups):
+        groups.append(group)
+        count += metadata.row_group(group).num_rows
+        if count >= rows or group == metadata.num_row_groups - 1:
+            yield Piece(part, first, count, tuple(groups))
+            first, count, groups = first + count, 0, []
+
+
+def _read_parquet(piece: Piece, columns: Sequence[str], batch_rows: int) -> Iterator[Block]:
+    path, position = piece.part.file, piece.first
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
+            names = file.schema_arrow.names
+            for name in columns:
+                if name not in names:
+                    raise ContractError(missing_column(name, names), where=path)
+            groups = range(file.num_row_groups) if piece.groups is None else piece.groups
+            for batch in file.iter_batches(
+                batch_rows, row_groups=list(groups), columns=list(columns), use_threads=False
+            ):
+                rows = np.arange(position, position + batch.num_rows)
+                position += batch.num_rows
+                yield Block(pa.Table.from_batches([batch]), rows)
+    except (OSError, pa.ArrowException) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DataError(f"the file cannot be read: {reason}.", where=path) from error

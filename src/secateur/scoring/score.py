@@ -1,0 +1,259 @@
+"""Any amount of raw data through an artifact, every row accounted for."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from secateur.data.contract import Contract
+from secateur.data.encode import missing_column
+from secateur.data.sources import Part, find_parts, names_of
+from secateur.errors import (
+    ArtifactError,
+    ContractError,
+    DataError,
+    OutputError,
+    SecateurError,
+    TooManyBadRowsError,
+)
+from secateur.formats.artifact import Artifact
+from secateur.formats.predictor import Predictor
+from secateur.scoring.answers import RESERVED, Probability, probability_columns
+from secateur.scoring.ledger import Entry, Job, Ledger
+from secateur.scoring.local import run_local
+from secateur.scoring.pieces import Piece, cut
+from secateur.scoring.scorer import Scorer
+from secateur.scoring.sink import write_text
+from secateur.scoring.tally import Tally
+
+TALLY = "tally.json"
+Progress = Callable[[int, int, int], None]
+
+# A share of fewer rows than this says nothing yet of the rows to come.
+_SHARE_FROM = 10_000
+
+
+def score(
+    artifact: Artifact | str | Path,
+    source: str | Path,
+    out: str | Path,
+    *,
+    keys: Sequence[str] | None = None,
+    threads: int | None = None,
+    batch_rows: int | None = None,
+    max_bad: float | None = None,
+    probability: Probability = True,
+    engine: Literal["local"] = "local",
+    progress: Progress | None = None,
+    resume: bool = True,
+) -> Tally:
+    """Score a file, a folder or a glob of raw data into a folder of Parquet files.
+
+    `out` holds `part-*.parquet` (the key columns, `source`, `row`, `prediction` and, for a
+    classification, `probability`), `quarantine/part-*.parquet` (`source`, `row`, `rows`, `reason`,
+    and the `raw` row as JSON), `ledger.jsonl` and, at the end, `tally.json`. Memory does not grow
+    with the data. A job that was stopped, in whatever way, goes on where it stood when it is
+    started again. A file that cannot be read is quarantined as a whole, in one line whose `rows`
+    says how many rows that are; the job goes on.
+
+    Args:
+        artifact: a model that was exported with a contract.
+        source: raw data as the model's training data was.
+        out: a folder that is new, empty, or holds the same job.
+        keys: columns to carry over to the scores; where None, those of the contract.
+        threads: how many cores to use; where None, all.
+        batch_rows: how many rows are read at a time; where None, what fits.
+        max_bad: the largest share of rows, 0 to 1, that may be bad; where None, any.
+        probability: write the probability of the predicted class, of "all" classes, or none.
+        engine: where the work is done.
+        progress: called now and then with the rows, the parts that are done, and all parts.
+        resume: where False, refuse a folder that holds a job.
+
+    Raises:
+        ArtifactError: the artifact is not whole, or has no contract.
+        DataError: there is no data, or none of it can be read.
+        ContractError: no file has all the columns that are needed.
+        OutputError: `out` holds something else or is in use, or the disk is full.
+        TooManyBadRowsError: more rows are bad than `max_bad` allows; what was done is kept.
+
+    Example:
+        >>> score("artifact", "data", "scores", keys=["id"]).summary()  # doctest: +SKIP
+        '1,000,000 rows: 999,998 scored, 2 quarantined; 0.9 s, 1,111,111 rows/s'
+    """
+    began = time.perf_counter()
+    workers = _threads(threads)
+    _check_options(batch_rows, max_bad, engine)
+    artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
+    contract = _contract_of(artifact)
+    keys = contract.keys if keys is None else tuple(keys)
+    _check_keys(keys, contract)
+    parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
+    out = Path(out)
+    _check_apart(out, source, parts)
+    scorer = Scorer(Predictor(artifact), contract, keys, probability, batch_rows)
+    _check_columns(parts, scorer.columns, contract)
+    pieces = cut(parts)
+    job = Job(
+        model=artifact.model_sha256,
+        contract=contract.fingerprint(),
+        source=str(Path(parts[0].root).resolve()),
+        keys=keys,
+        probability=probability,
+    )
+    with Ledger(out, job, resume=resume) as ledger:
+        todo = list(_to_do(pieces, ledger))
+        resumed = len(ledger.entries)
+        before = sum(entry.rows for entry in ledger.entries.values())
+
+        def tick(rows: int) -> None:
+            if progress is not None:
+                progress(before + rows, len(ledger.entries), len(pieces))
+
+        def done(entry: Entry) -> None:
+            ledger.append(entry)
+            _check_share(ledger, max_bad, len(pieces), out)
+
+        _check_share(ledger, max_bad, len(pieces), out)
+        tick(0)
+        run_local(scorer, out, todo, threads=workers, done=done, tick=tick)
+        tally = _tally(ledger, resumed, before, parts, time.perf_counter() - began)
+        write_text(out / TALLY, tally.model_dump_json(indent=2) + "\n")
+    return tally
+
+
+def _to_do(pieces: Sequence[Piece], ledger: Ledger) -> Iterator[tuple[int, Piece]]:
+    """Yield the pieces that are not done, with numbers that no part has."""
+    here = {piece.key: piece.stamp for piece in pieces}
+    for key, entry in ledger.entries.items():
+        if here.get(key) != entry.stamp:
+            raise OutputError(
+                f"{entry.source} was scored, and has changed or is gone since.",
+                where=ledger.out,
+                mend="Name another output folder, or bring the file back as it was.",
+            )
+    taken = {entry.number for entry in ledger.entries.values()}
+    free = (number for number in itertools.count() if number not in taken)
+    left = (piece for piece in pieces if piece.key not in ledger.entries)
+    yield from zip(free, left, strict=False)
+
+
+def _tally(
+    ledger: Ledger, resumed: int, before: int, parts: Sequence[Part], seconds: float
+) -> Tally:
+    entries = ledger.entries.values()
+    rows = sum(entry.rows for entry in entries)
+    return Tally(
+        parts=len(entries),
+        resumed=resumed,
+        rows=rows,
+        scored=sum(entry.scored for entry in entries),
+        quarantined=sum(entry.quarantined for entry in entries),
+        unread=sum(entry.unread for entry in entries),
+        bytes=sum(part.bytes for part in parts),
+        seconds=round(seconds, 3),
+        rows_per_second=round((rows - before) / seconds, 1),
+    )
+
+
+def _check_share(ledger: Ledger, max_bad: float | None, pieces: int, out: Path) -> None:
+    """Raise where too many rows are bad: of all rows at the end, of many rows before."""
+    if max_bad is None:
+        return
+    entries = ledger.entries.values()
+    rows = sum(entry.rows for entry in entries)
+    bad = sum(entry.quarantined for entry in entries)
+    unknown = sum(entry.unread and not entry.rows for entry in entries)
+    if len(entries) < pieces and rows < _SHARE_FROM:
+        return
+    if bad > max_bad * rows or unknown > max_bad * pieces:
+        also = f", and {unknown} of {pieces} parts could not be read" if unknown else ""
+        raise TooManyBadRowsError(
+            f"{bad:,} of {rows:,} rows are bad{also}; at most {max_bad:.2%} may be.",
+            where=out / "quarantine",
+            mend="Read the reasons there; a larger `max_bad` goes on from here.",
+        )
+
+
+def _contract_of(artifact: Artifact) -> Contract:
+    contract = artifact.contract
+    if contract is None:
+        raise ArtifactError(
+            "the artifact has no contract, so raw data cannot be read for it.",
+            where=artifact.path,
+            mend="Export the model with `contract=`, or use Predictor on arrays.",
+        )
+    if contract.kind == "array":
+        raise ArtifactError(
+            "the model was trained on arrays, which no file of raw data holds.",
+            where=artifact.path,
+            mend="Use Predictor on arrays, or train on files.",
+        )
+    if contract.target is None:
+        raise ArtifactError("the contract says nothing of a target.", where=artifact.path)
+    return contract
+
+
+def _check_options(batch_rows: int | None, max_bad: float | None, engine: str) -> None:
+    if engine != "local":
+        raise SecateurError(f"there is no engine {engine!r}.", mend="Use 'local'.")
+    if batch_rows is not None and batch_rows < 1:
+        raise SecateurError(f"`batch_rows` is {batch_rows}.", mend="Give 1 or more.")
+    if max_bad is not None and not 0 <= max_bad <= 1:
+        raise SecateurError(f"`max_bad` is {max_bad}.", mend="Give a share from 0 to 1.")
+
+
+def _threads(threads: int | None) -> int:
+    if threads is None:
+        return os.cpu_count() or 1
+    if threads < 1:
+        raise SecateurError(f"`threads` is {threads}.", mend="Give 1 or more.")
+    return threads
+
+
+def _check_keys(keys: tuple[str, ...], contract: Contract) -> None:
+    if keys and contract.kind == "image":
+        raise ContractError(
+            "images have no key columns.", mend="The path of each is in the column `source`."
+        )
+    for key in keys:
+        if key in RESERVED or key in probability_columns(contract):
+            raise ContractError(
+                f"the key column {key!r} has the name of a column of the scores.",
+                mend="Rename it in the data, or leave it out with `keys=`.",
+            )
+
+
+def _check_apart(out: Path, source: str | Path, parts: Sequence[Part]) -> None:
+    """Raise where the scores would be found as data when the job is started again."""
+    root = Path(parts[0].root)
+    deep = Path(source).is_dir() or "**" in str(source)
+    if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
+        raise OutputError(
+            "the output folder is inside the source.",
+            where=out,
+            mend="Name a folder outside it.",
+        )
+
+
+def _check_columns(parts: Sequence[Part], columns: Sequence[str], contract: Contract) -> None:
+    """Raise where no file can be read, or none has the columns: then the job itself is wrong."""
+    if contract.kind == "image":
+        return
+    first: SecateurError | None = None
+    for part in parts:
+        try:
+            names = names_of(part, header=contract.header)
+        except DataError as error:
+            first = first or error
+            continue
+        missing = [name for name in columns if name not in names]
+        if not missing or contract.fields is not None:
+            return
+        if first is None or not isinstance(first, ContractError):
+            first = ContractError(missing_column(missing[0], names), where=part.file)
+    if first is not None:
+        raise first

@@ -1,0 +1,98 @@
+"""A file of scores appears whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secateur.errors import OutputError
+from secateur.formats.folder import sync
+
+PARTIAL = ".partial"
+
+
+class Sink:
+    """A Parquet file that is written under another name, and renamed when the block ends well.
+
+    Where nothing is written, no file is made. Memory does not grow with what is written.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows = 0
+        self.bytes = 0
+        self._partial = path.with_name(path.name + PARTIAL)
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; the first table decides on the columns."""
+        if not table.num_rows:
+            return
+        with _told(self.path):
+            if self._writer is None:
+                self.path.parent.mkdir(exist_ok=True)
+                self._writer = pq.ParquetWriter(self._partial, table.schema)
+            self._writer.write_table(table)
+        self.rows += table.num_rows
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is None:
+            return
+        try:
+            if error is None:
+                with _told(self.path):
+                    self._writer.close()
+                    sync(self._partial)
+                    self.bytes = self._partial.stat().st_size
+                    os.replace(self._partial, self.path)
+                    sync(self.path.parent)
+        finally:
+            # On a full disk closing fails too, and is then of no interest.
+            with contextlib.suppress(OSError, pa.ArrowException):
+                self._writer.close()
+            self._partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole, or as it was before."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with _told(path):
+            partial.write_text(text, encoding="utf-8")
+            sync(partial)
+            os.replace(partial, path)
+            sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: BaseException) -> OutputError:
+    """Return the error that says why a file cannot be written."""
+    reason = getattr(error, "strerror", None) or str(error).splitlines()[0].rstrip(".")
+    return OutputError(
+        f"the scores cannot be written ({reason}).",
+        where=path,
+        mend="Make room on the disk and start the same job again: it goes on where it stopped.",
+    )
+
+
+@contextlib.contextmanager
+def _told(path: Path):
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise cannot_write(path, error) from error

@@ -1,0 +1,56 @@
+"""What became of the rows: the counts of a scoring job, which must add up."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Tally(BaseModel):
+    """The counts of an output folder, and the speed of the run that completed it.
+
+    Every row that was read is either scored or quarantined; a tally that does not add up cannot be
+    made.
+
+    Attributes:
+        parts: pieces of the source: a file, some row groups of a large Parquet file, or a chunk of
+            image files.
+        resumed: how many of the parts an earlier run had done already.
+        rows: all rows of the source.
+        scored: rows with a prediction.
+        quarantined: rows without one, each with its reason in `quarantine/`.
+        unread: parts that could not be read at all. Where the number of their rows is known, the
+            rows count as quarantined; where it is not, they count as none.
+        bytes: the size of the source.
+        seconds: how long this run took.
+        rows_per_second: the rows that this run did, scored or quarantined, a second.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parts: int = Field(ge=0)
+    resumed: int = Field(default=0, ge=0)
+    rows: int = Field(ge=0)
+    scored: int = Field(ge=0)
+    quarantined: int = Field(ge=0)
+    unread: int = Field(default=0, ge=0)
+    bytes: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    rows_per_second: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.rows != self.scored + self.quarantined:
+            raise ValueError(
+                f"{self.rows} rows are not {self.scored} scored and {self.quarantined} quarantined"
+            )
+        return self
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        unread = f", {self.unread} parts unread" if self.unread else ""
+        return (
+            f"{self.rows:,} rows: {self.scored:,} scored, {self.quarantined:,} quarantined"
+            f"{unread}; {self.seconds:.1f} s, {self.rows_per_second:,.0f} rows/s"
+        )
