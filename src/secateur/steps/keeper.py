@@ -97,8 +97,9 @@ class Keeper(keras.callbacks.Callback):
         return told["epochs"]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Tell the batches which epoch it is."""
-        self._epoch = self._batches.epoch = epoch
+        """Tell the batches which epoch it is: Keras ends epochs that it has not begun."""
+        self._epoch = epoch
+        self._batches.set_epoch(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Stop a training whose loss is no longer a number."""

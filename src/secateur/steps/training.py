@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
 
 if TYPE_CHECKING:
-    from secateur.data.dataset import Dataset, Split
+    from secateur.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,13 @@ def fit(
         raise DataError("There are no rows to train on.", where="train")
     start = time.perf_counter()
     batch = batch_size or default_batch_size(data.train.rows)
-    weights = _weights(data, class_weights)
-    batches = Epochs(data.train, batch, seed, _augment(augment), weights)
+    batches = data.train.batches(
+        batch,
+        shuffle=True,
+        seed=seed,
+        augment=_augmentation(data, augment, seed),
+        class_weights=class_weights,
+    )
     watched = data.validation if data.validation.rows else None
     # Keras annotates fit and compile too narrowly for a type checker.
     twin: Any = copied(model)
@@ -111,7 +116,7 @@ def fit(
         monitor="val_loss" if watched else "loss",
         patience=patience,
         checkpoint=None if checkpoint is None else Path(checkpoint),
-        identity=_identity(model, data, epochs, batch, learning_rate, weights, augment, seed),
+        identity=_identity(model, data, epochs, batch, learning_rate, class_weights, augment, seed),
         advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
     )
     first = keeper.restore(twin) if resume else 0
@@ -120,7 +125,8 @@ def fit(
         try:
             twin.fit(
                 batches,
-                validation_data=watched and watched.batches(max(batch, 256), class_weights=weights),
+                validation_data=watched
+                and watched.batches(max(batch, 256), class_weights=class_weights),
                 initial_epoch=first,
                 epochs=epochs,
                 shuffle=False,
@@ -146,58 +152,6 @@ def default_batch_size(rows: int) -> int:
     return min(1024, max(32, 2 ** round(math.log2(max(1, rows) / 50))))
 
 
-class Epochs(keras.utils.PyDataset):
-    """Training batches in which everything random follows from seed, epoch and batch number.
-
-    Keras reads ahead with iterators that it may throw away, so a batch must not depend on which
-    batches were read before it.
-    """
-
-    def __init__(
-        self,
-        split: Split,
-        batch_size: int,
-        seed: int,
-        augment: Mapping[str, Any] | None,
-        class_weights: Any,
-    ):
-        super().__init__()
-        self._split = split
-        self._batch_size = batch_size
-        self._seed = seed
-        self._augment = augment
-        self._class_weights = class_weights
-        self._length = len(split.batches(batch_size))
-        self._current: tuple[int, Any] = (-1, None)
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        epoch = self.epoch
-        if self._current[0] != epoch:
-            order = np.random.SeedSequence([self._seed, epoch]).generate_state(1)[0]
-            batches = self._split.batches(
-                self._batch_size,
-                shuffle=True,
-                seed=int(order),
-                class_weights=self._class_weights,
-            )
-            self._current = (epoch, batches)
-        x, *rest = self._current[1][index]
-        if self._augment is not None:
-            x = self._varied(x, epoch, index)
-        return (x, *rest)
-
-    def _varied(self, x: Any, epoch: int, index: int) -> Any:
-        from secateur.data.augment import augmentation
-
-        seed = np.random.SeedSequence([self._seed, epoch, index]).generate_state(1)[0]
-        options = dict(self._augment or {})
-        return augmentation(self._split.contract.kind, seed=int(seed >> 1), **options)(x)
-
-
 def _check(**values: Any) -> None:
     for name, value in values.items():
         if value is not None and not value > 0:
@@ -206,41 +160,15 @@ def _check(**values: Any) -> None:
             )
 
 
-def _augment(augment: bool | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if augment is True:
-        return {}
-    return augment or None
-
-
-def _weights(data: Dataset, asked: bool | Mapping[str, float]) -> dict[int, float] | None:
-    """Return the weight of each class code; the mean weight of a training row is 1."""
-    if not asked:
+def _augmentation(
+    data: Dataset, asked: bool | Mapping[str, Any] | None, seed: int
+) -> Callable[..., Any] | None:
+    if asked is None or asked is False:
         return None
-    classes = data.contract.classes
-    if not classes:
-        raise RecipeError("class_weights needs classes, and the target is a number.")
-    counts = np.asarray(_counts(data.train, classes), "float64")
-    if asked is True:
-        share = np.maximum(counts, 1) * (counts > 0).sum()
-        return {i: float(each) for i, each in enumerate(counts.sum() / share)}
-    unknown = sorted(set(map(str, asked)) - set(classes))
-    if unknown:
-        raise RecipeError(
-            f"class_weights names {', '.join(map(repr, unknown))}, which is no class.",
-            where="train.class_weights",
-            mend=f"The classes are {', '.join(map(repr, classes))}.",
-        )
-    named = {str(name): float(weight) for name, weight in asked.items()}
-    values = np.array([named.get(name, 1.0) for name in classes])
-    mean = (values * counts).sum() / counts.sum()
-    return {i: float(value / mean) for i, value in enumerate(values)}
+    from secateur.data.augment import augmentation
 
-
-def _counts(split: Split, classes: tuple[str, ...]) -> list[int]:
-    counts = split.class_counts()
-    if isinstance(counts, Mapping):
-        return [int(counts.get(name, 0)) for name in classes]
-    return [int(each) for each in counts]
+    options = {} if asked is True else dict(asked)
+    return augmentation(data.contract.kind, seed=seed, **options)
 
 
 def _seed_dropout(model: keras.Model, seed: int) -> None:

@@ -1,12 +1,11 @@
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from secateur.data.contract import Contract, NumericColumn, Target
-from secateur.errors import ModelError, OutputError, RecipeError
+from secateur.data.dataset import Dataset
+from secateur.errors import DataError, ModelError, OutputError, RecipeError
 from secateur.steps.training import default_batch_size, fit
 
 CONTRACT = Contract(
@@ -16,50 +15,32 @@ CONTRACT = Contract(
 )
 
 
-class Batches(keras.utils.PyDataset):
-    def __init__(self, x, y, size, weights):
-        super().__init__()
-        self.x, self.y, self.size, self.weights = x, y, size, weights
+class Table:
+    """Samples in memory: what a split is made of, with features that the tests can reach."""
 
-    def __len__(self):
-        return -(-len(self.x) // self.size)
+    scattered = True
 
-    def __getitem__(self, index):
-        part = slice(index * self.size, (index + 1) * self.size)
-        x, y = self.x[part], self.y[part]
-        if self.weights is None:
-            return x, y
-        return x, y, np.array([self.weights[int(each)] for each in y], "float32")
+    def __init__(self, share):
+        self.x, self.y = {}, {}
+        for place, rows in enumerate((160, 60, 0)):
+            random = np.random.default_rng(place)
+            self.x[place] = random.normal(size=(rows, 4)).astype("float32")
+            total = self.x[place].sum(axis=1)
+            self.y[place] = (total > (np.quantile(total, share) if rows else 0)).astype("int32")
 
+    def count(self, place):
+        return len(self.y[place])
 
-class Split:
-    def __init__(self, name, rows, seed, share=0.5):
-        random = np.random.default_rng(seed)
-        self.name, self.rows, self.contract = name, rows, CONTRACT
-        self.x = random.normal(size=(rows, 4)).astype("float32")
-        edge = np.quantile(self.x.sum(axis=1), share) if rows else 0
-        self.y = (self.x.sum(axis=1) > edge).astype("int32")
+    def labels(self, place):
+        return self.y[place]
 
-    def labels(self):
-        return self.y
-
-    def class_counts(self):
-        return dict(zip(CONTRACT.classes, np.bincount(self.y, minlength=2).tolist(), strict=True))
-
-    def batches(self, size, *, shuffle=False, seed=0, class_weights=None):
-        order = np.arange(self.rows)
-        if shuffle:
-            np.random.default_rng(seed).shuffle(order)
-        return Batches(self.x[order], self.y[order], size, class_weights)
+    def take(self, place, rows):
+        return self.x[place][rows]
 
 
-def dataset(rows=160, share=0.5):
-    return SimpleNamespace(
-        contract=CONTRACT,
-        fingerprint="f",
-        train=Split("train", rows, 0, share),
-        validation=Split("validation", 60, 1, share),
-    )
+def dataset(share=0.5):
+    facts = {"notes": (), "source": "table", "digest": "0", "splitting": {}}
+    return Dataset.of(Table(share), CONTRACT, **facts)
 
 
 def model(dropout=0.2):
@@ -109,8 +90,9 @@ def test_the_best_epoch_is_the_one_given_back():
     trained, curve = fit(model(), data, epochs=6, learning_rate=0.05, batch_size=32)
     losses = curve.metrics["val_loss"]
     assert curve.best == int(np.argmin(losses))
-    outputs = keras.ops.convert_to_numpy(trained(data.validation.x))
-    loss = -np.log(outputs[np.arange(60), data.validation.y]).mean()
+    x, y = data.validation.sample(60)
+    outputs = keras.ops.convert_to_numpy(trained(x))
+    loss = -np.log(outputs[np.arange(60), y]).mean()
     np.testing.assert_allclose(loss, losses[curve.best], rtol=1e-4)
 
 
@@ -168,11 +150,12 @@ def test_patience_stops_early():
 
 def test_a_loss_that_is_no_number_is_an_error_and_keeps_the_state(tmp_path):
     data = dataset()
+    features = data.train._store.x[0]
 
     class Poison(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 2:
-                data.train.x[:] = np.nan
+                features[:] = np.nan
 
     with pytest.raises(ModelError, match="became nan in epoch 3") as caught:
         fit(model(), data, epochs=4, checkpoint=tmp_path, callbacks=[Poison()])
@@ -182,11 +165,12 @@ def test_a_loss_that_is_no_number_is_an_error_and_keeps_the_state(tmp_path):
 
 
 def test_class_weights_find_the_rare_class():
-    data = dataset(400, share=0.93)
+    data = dataset(share=0.93)
     kind = {"epochs": 4, "learning_rate": 0.01}
     plain, _ = fit(model(0), data, **kind)
     weighted, _ = fit(model(0), data, **kind, class_weights=True)
-    rare = data.validation.x[data.validation.y == 1]
+    x, y = data.validation.sample(60)
+    rare = x[y == 1]
 
     def found(trained):
         return (keras.ops.convert_to_numpy(trained(rare)).argmax(axis=1) == 1).mean()
@@ -197,7 +181,7 @@ def test_class_weights_find_the_rare_class():
 def test_class_weights_are_named_by_class():
     trained, _ = fit(model(), dataset(), epochs=1, class_weights={"high": 3})
     assert trained.count_params() == model().count_params()
-    with pytest.raises(RecipeError, match="'hi'"):
+    with pytest.raises(DataError, match="'hi'"):
         fit(model(), dataset(), epochs=1, class_weights={"hi": 3})
 
 
