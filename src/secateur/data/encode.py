@@ -28,6 +28,7 @@ from secateur.data.contract import (
     describe_number,
     us_to_iso,
 )
+from secateur.data.lists import list_lengths, list_values
 from secateur.data.values import pc
 from secateur.errors import ContractError, DataError
 
@@ -283,32 +284,6 @@ def _scatter(mask: np.ndarray, rows: np.ndarray, rest: np.ndarray) -> np.ndarray
     whole = rest.copy()
     whole[rows] = mask
     return whole
-
-
-def list_lengths(array: pa.Array) -> np.ndarray:
-    """Return how many numbers each cell of a list column holds, nested lists counted whole.
-
-    Raises:
-        DataError: the column does not hold lists of numbers.
-    """
-    kind = array.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        inner = kind.value_type
-        counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-        if values.is_number(inner):
-            return counts
-        nested = list_lengths(pc.list_flatten(array))
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        totals = np.concatenate([[0], np.cumsum(nested)])
-        return totals[bounds[1:]] - totals[bounds[:-1]]
-    raise DataError(f"a column of {kind} does not hold lists of numbers.")
-
-
-def list_values(array: pa.Array) -> np.ndarray:
-    """Return all numbers of a list column, one after the other; what is missing is NaN."""
-    while not values.is_number(array.type):
-        array = pc.list_flatten(array)
-    return values.numbers(array)[0]
 
 
 def _lists(column: ListColumn, data: pa.Array | pa.ChunkedArray) -> np.ndarray:

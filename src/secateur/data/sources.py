@@ -98,7 +98,9 @@ def find_parts(
             mend="Give CSV, Parquet, Arrow or image files.",
         )
     images = [file for file, sort in sorts.items() if sort == "image"]
-    tables = {file: sort for file, sort in sorts.items() if sort is not None and sort != "image"}
+    tables: list[tuple[Path, Kind]] = [
+        (file, sort) for file, sort in sorts.items() if sort is not None and sort != "image"
+    ]
     wanted = kind or ("image" if len(images) > len(tables) else "table")
     if not (images if wanted == "image" else tables):
         what = {"image": "an image", "table": "a table"}[wanted] if kind else "data"
@@ -131,7 +133,7 @@ def find_parts(
             rows=_rows(file) if sort == "parquet" else None,
             bytes=file.stat().st_size,
         )
-        for index, (file, sort) in enumerate(tables.items())
+        for index, (file, sort) in enumerate(tables)
     ]
 
 

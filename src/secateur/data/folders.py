@@ -1,0 +1,243 @@
+"""A folder of images, one sub-folder a class, becomes a `Dataset`; broken files are left out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from secateur.data import splits
+from secateur.data.contract import Contract, ImageSpec
+from secateur.data.dataset import Dataset
+from secateur.data.images import image_size, load_image, read_bytes
+from secateur.data.sources import Part
+from secateur.data.stores import THREADS, ImageStore
+from secateur.data.survey import in_order, make_target
+from secateur.errors import DataError
+
+LONGEST_SIDE = 128
+ROUND_TO = 8
+_SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_GRAY = frozenset({"L", "LA", "1", "I;16", "I", "F"})
+
+
+@dataclass(frozen=True)
+class _Image:
+    file: str
+    label: str
+
+
+def read_folder(
+    parts: Sequence[Part],
+    *,
+    target: str | None,
+    group: str | None,
+    stratify: bool,
+    shares: splits.Shares,
+    image_size: tuple[int, int] | None,
+    mode: Literal["RGB", "L"] | None,
+    resize: Literal["stretch", "fit", "crop"],
+    class_names: Sequence[str] | Mapping[str, str] | None,
+    contract: Contract | None,
+    cache_bytes: int,
+    seed: int,
+) -> Dataset:
+    """Read image files whose first folder is their class.
+
+    The arguments are those of `read`; `group` is a regular expression on the path, whose first
+    group (or whose match) names the person or recording that a photo is of.
+
+    Raises:
+        DataError: there are no class folders, one of them is empty, or no image can be decoded.
+    """
+    root = Path(parts[0].root)
+    images, notes = _classes(root, [file for part in parts for file in part.files])
+    spec = contract.image if contract and contract.image else None
+    if spec is None:
+        spec = _learn_spec(root, images, image_size, mode, resize)
+    images, pixels, contents, broken = _decode(root, images, spec, cache_bytes)
+    notes += broken
+    labels = in_order(sorted({image.label for image in images}))
+    if contract is None:
+        contract = Contract(
+            kind="image", image=spec, target=make_target(target or "class", labels, class_names)
+        )
+    y = _codes(images, contract, root)
+    if len(set(y.tolist())) < 2:
+        raise DataError(f"all images are of one class, {images[0].label!r}.", where=root)
+    codes = _split(images, y, group, stratify, shares, seed)
+    store = ImageStore(root, [image.file for image in images], y, codes, spec, pixels)
+    return Dataset.of(
+        store,
+        contract,
+        notes=notes,
+        source=str(root),
+        digest=_digest(images, contents),
+        splitting={"shares": shares, "seed": seed, "group": group, "stratify": stratify},
+    )
+
+
+def _classes(root: Path, files: Sequence[str]) -> tuple[list[_Image], list[str]]:
+    """Return the images with their class folders, and a note on images that lie outside them."""
+    images = [_Image(file, file.split("/")[0]) for file in files if "/" in file]
+    folders = sorted(
+        path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "._"
+    )
+    if not images:
+        raise DataError(
+            "there are no class folders: the images lie side by side.",
+            where=root,
+            mend="Put the images of each class in a folder of the class's name.",
+        )
+    empty = sorted(set(folders) - {image.label for image in images})
+    if empty:
+        raise DataError(
+            f"the class folder {empty[0]!r} holds no image.",
+            where=root,
+            mend="Put images there, or remove the folder.",
+        )
+    if {folder.lower() for folder in folders} <= _SPLIT_NAMES:
+        raise DataError(
+            f"the folders {', '.join(folders)} look like splits, not classes.",
+            where=root,
+            mend=f"Read one of them, such as {root / folders[0]}; secateur makes splits itself.",
+        )
+    outside = len(files) - len(images)
+    return images, [f"{outside:,} images outside class folders left out"] if outside else []
+
+
+def _learn_spec(
+    root: Path,
+    images: Sequence[_Image],
+    size: tuple[int, int] | None,
+    mode: Literal["RGB", "L"] | None,
+    resize: Literal["stretch", "fit", "crop"],
+) -> ImageSpec:
+    """Learn the size and mode from the headers of the files, where they are not given."""
+    if size is None or mode is None:
+        sizes: Counter[tuple[int, int]] = Counter()
+        modes: Counter[str] = Counter()
+        for found in _each(lambda image: _header(root / image.file), images):
+            if found is not None:
+                sizes[found[:2]] += 1
+                modes["L" if found[2] in _GRAY else "RGB"] += 1
+        if not sizes:
+            raise DataError(f"none of the {len(images):,} images can be read.", where=root)
+        size = size or _scaled(max(sizes, key=lambda pair: (sizes[pair], pair)))
+        mode = mode or ("RGB" if modes["RGB"] else "L")
+    return ImageSpec(height=size[0], width=size[1], mode=mode, resize=resize)
+
+
+def _header(path: Path) -> tuple[int, int, str] | None:
+    try:
+        return image_size(path)
+    except DataError:
+        return None
+
+
+def _scaled(size: tuple[int, int]) -> tuple[int, int]:
+    """Scale (height, width) so that the longer side is at most 128, both multiples of 8."""
+    scale = min(1.0, LONGEST_SIDE / max(size))
+    height, width = (max(ROUND_TO, round(side * scale / ROUND_TO) * ROUND_TO) for side in size)
+    return height, width
+
+
+def _decode(
+    root: Path, images: Sequence[_Image], spec: ImageSpec, cache_bytes: int
+) -> tuple[list[_Image], np.ndarray | None, list[bytes], list[str]]:
+    """Decode every image once: keep the pixels where they fit, and leave out what is broken."""
+    fits = len(images) * int(np.prod(spec.shape)) <= cache_bytes
+    pixels = np.empty((len(images), *spec.shape), np.uint8) if fits else None
+
+    def load(place: int) -> bytes | DataError:
+        path = root / images[place].file
+        try:
+            data = read_bytes(path, spec)
+            decoded = load_image(data, spec)
+        except DataError as error:
+            return error
+        if pixels is not None:
+            pixels[place] = decoded
+        return hashlib.blake2b(data, digest_size=16).digest()
+
+    found = _each(load, range(len(images)))
+    errors = [(i, one) for i, one in enumerate(found) if isinstance(one, DataError)]
+    good = [place for place, one in enumerate(found) if isinstance(one, bytes)]
+    if not good:
+        raise DataError(
+            f"none of the {len(images):,} images can be decoded: {errors[0][1].what}",
+            where=root / images[0].file,
+        )
+    notes = []
+    if errors:
+        place, first = errors[0]
+        notes = [
+            f"{len(errors):,} unreadable images left out (first: {images[place].file}: "
+            f"{first.what.rstrip('.')})"
+        ]
+        pixels = None if pixels is None else pixels[good]
+    contents = [one for one in found if isinstance(one, bytes)]
+    return [images[place] for place in good], pixels, contents, notes
+
+
+def _each(function: Any, items: Sequence[Any]) -> list[Any]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(function, items))
+
+
+def _codes(images: Sequence[_Image], contract: Contract, root: Path) -> np.ndarray:
+    raw = contract.target.raw if contract.target else ()
+    code = {label: i for i, label in enumerate(raw)}
+    unknown = sorted({image.label for image in images} - set(code))
+    if unknown:
+        raise DataError(
+            f"the folder {unknown[0]!r} is no class of the contract ({', '.join(raw[:10])}).",
+            where=root,
+        )
+    return np.array([code[image.label] for image in images], np.int32)
+
+
+def _split(
+    images: Sequence[_Image],
+    y: np.ndarray,
+    group: str | None,
+    stratify: bool,
+    shares: splits.Shares,
+    seed: int,
+) -> np.ndarray:
+    files = [image.file for image in images]
+    if group is not None:
+        names = _groups(files, group)
+        return splits.assign_groups(splits.seeded(splits.hash_words(names), seed), shares)
+    hashes = splits.seeded(splits.hash_words(files), seed)
+    return splits.assign(hashes, shares, y if stratify else None)
+
+
+def _groups(files: Sequence[str], pattern: str) -> list[str]:
+    """Return the group that each path names."""
+    try:
+        finder = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"`group` {pattern!r} is no regular expression: {error}.") from error
+    found = [finder.search(file) for file in files]
+    lost = [file for file, match in zip(files, found, strict=True) if match is None]
+    if lost:
+        raise DataError(
+            f"`group` {pattern!r} does not match {len(lost):,} of {len(files):,} paths.",
+            where=lost[0],
+        )
+    return [match.group(1) if match.groups() else match.group() for match in found if match]
+
+
+def _digest(images: Sequence[_Image], contents: Sequence[bytes]) -> str:
+    total = hashlib.sha256()
+    for image, content in zip(images, contents, strict=True):
+        total.update(image.file.encode() + b"\0" + content)
+    return total.hexdigest()

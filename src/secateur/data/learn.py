@@ -1,0 +1,241 @@
+"""The columns of a contract are learned from rows, in one streaming pass.
+
+What the model sees of a column (mean, spread, vocabulary) comes from the training split alone; what
+is valid (the range, whether a value may be missing) from all rows that are used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from secateur.data import splits, values
+from secateur.data.contract import (
+    BooleanColumn,
+    CategoricalColumn,
+    DatetimeColumn,
+    ListColumn,
+    NumericColumn,
+    us_to_iso,
+)
+from secateur.data.frames import Frames
+from secateur.data.kinds import Kind, conform
+from secateur.data.lists import list_values
+from secateur.data.values import pc
+
+VOCABULARY = 1000
+# A text column with more different values than this share of its rows names things, not kinds.
+DISTINCT = 0.9
+MIN_DISTINCT = 50
+# Words that are counted at a time; beyond, the rarest are forgotten, so that memory stays flat.
+MAX_WORDS = 200_000
+
+
+def learn(
+    frames: Frames,
+    codes: np.ndarray,
+    kinds: Mapping[str, Kind],
+    lengths: Mapping[str, int],
+    integers: set[str],
+) -> tuple[tuple[Any, ...], list[str]]:
+    """Learn the columns of a contract.
+
+    Args:
+        frames: the rows.
+        codes: the split of each row, as `survey` gave it.
+        kinds: the kind of each input column.
+        lengths: how many numbers the lists of a column of kind "list" have.
+        integers: the columns of whole numbers.
+
+    Returns:
+        The columns, and notes on those that were left out.
+    """
+    learners = {name: _LEARNERS[kind](name) for name, kind in kinds.items()}
+    for start, raw in frames.blocks(list(kinds)):
+        code = codes[start : start + raw.num_rows]
+        used = code != splits.LEFT_OUT
+        table = conform(raw, kinds, lengths)[0]
+        train = pa.array(code[used] == 0)
+        table = table if used.all() else table.filter(pa.array(used))
+        for name, learner in learners.items():
+            learner.add(values.flat(table.column(name)), train)
+    columns, notes = [], []
+    for name, learner in learners.items():
+        note = learner.unfit()
+        if note:
+            notes.append(f"column {name} left out: {note}")
+            continue
+        column = learner.column()
+        if name in integers and isinstance(column, NumericColumn):
+            column = column.model_copy(update={"integer": True})
+        columns.append(column)
+    return tuple(columns), notes
+
+
+class Moments:
+    """Mean and variance of numbers that come block by block (Chan, Golub and LeVeque, 1983)."""
+
+    def __init__(self) -> None:
+        self.count: Any = 0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    def add(self, numbers: np.ndarray) -> None:
+        """Take in numbers, along their first axis."""
+        count = len(numbers)
+        if not count:
+            return
+        mean = numbers.mean(axis=0, dtype=np.float64)
+        squares = ((numbers - mean) ** 2).sum(axis=0, dtype=np.float64)
+        total = self.count + count
+        gap = mean - self.mean
+        self.squares = self.squares + squares + gap**2 * (self.count * count / total)
+        self.mean = self.mean + gap * (count / total)
+        self.count = total
+
+    @property
+    def std(self) -> Any:
+        """The standard deviation of all numbers so far; 0 where there are none."""
+        return np.sqrt(self.squares / max(self.count, 1))
+
+
+class _Learner:
+    def __init__(self, name: str):
+        self.name = name
+        self.nullable = False
+
+    def add(self, column: pa.Array, train: pa.Array) -> None:
+        raise NotImplementedError
+
+    def unfit(self) -> str:
+        return ""
+
+    def column(self) -> Any:
+        raise NotImplementedError
+
+
+class _Ranged(_Learner):
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.low: Any = np.inf
+        self.high: Any = -np.inf
+
+    def _span(self, numbers: np.ndarray) -> None:
+        if numbers.size:
+            self.low = min(self.low, numbers.min())
+            self.high = max(self.high, numbers.max())
+
+    def unfit(self) -> str:
+        return "it has no value in the rows that are used" if self.low > self.high else ""
+
+
+class _Numeric(_Ranged):
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.moments = Moments()
+
+    def add(self, column: pa.Array, train: pa.Array) -> None:
+        numbers = values.numbers(column)[0]
+        absent = np.isnan(numbers)
+        chosen = train.to_numpy(zero_copy_only=False)
+        if absent.any():
+            self.nullable = True
+            numbers, chosen = numbers[~absent], chosen[~absent]
+        self._span(numbers)
+        self.moments.add(numbers[chosen])
+
+    def column(self) -> NumericColumn:
+        return NumericColumn(
+            name=self.name,
+            nullable=self.nullable,
+            mean=float(self.moments.mean),
+            std=float(self.moments.std),
+            low=float(self.low),
+            high=float(self.high),
+        )
+
+
+class _Categorical(_Learner):
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.words: Counter[str] = Counter()
+        self.seen = 0
+        self.forgotten = 0
+
+    def add(self, column: pa.Array, train: pa.Array) -> None:
+        self.nullable = self.nullable or column.null_count > 0
+        counts = pc.value_counts(column.filter(train).drop_null())
+        words, numbers = counts.field(0).to_pylist(), counts.field(1).to_numpy()
+        self.words.update(dict(zip(words, numbers.tolist(), strict=True)))
+        self.seen += int(numbers.sum())
+        if len(self.words) > MAX_WORDS:
+            kept = self.words.most_common(MAX_WORDS // 2)
+            self.forgotten += len(self.words) - len(kept)
+            self.words = Counter(dict(kept))
+
+    def unfit(self) -> str:
+        distinct = len(self.words) + self.forgotten
+        if distinct > MIN_DISTINCT and distinct > DISTINCT * self.seen:
+            return f"nearly all of its values are different ({distinct:,} in {self.seen:,} rows)"
+        return "" if self.words else "it has no value in the training split"
+
+    def column(self) -> CategoricalColumn:
+        frequent = sorted(self.words.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]
+        vocabulary = tuple(sorted(word for word, _ in frequent))
+        return CategoricalColumn(name=self.name, nullable=self.nullable, vocabulary=vocabulary)
+
+
+class _Boolean(_Learner):
+    def add(self, column: pa.Array, train: pa.Array) -> None:
+        self.nullable = self.nullable or column.null_count > 0
+
+    def column(self) -> BooleanColumn:
+        return BooleanColumn(name=self.name, nullable=self.nullable)
+
+
+class _Datetime(_Ranged):
+    def add(self, column: pa.Array, train: pa.Array) -> None:
+        micro = values.moments(column)[0]
+        absent = micro == values.NOT_A_TIME
+        self.nullable = self.nullable or bool(absent.any())
+        self._span(micro[~absent])
+
+    def column(self) -> DatetimeColumn:
+        low, high = us_to_iso(self.low), us_to_iso(self.high)
+        return DatetimeColumn(name=self.name, nullable=self.nullable, low=low, high=high)
+
+
+class _List(_Ranged):
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.moments = Moments()
+
+    def add(self, column: pa.Array, train: pa.Array) -> None:
+        if not len(column):
+            return
+        numbers = list_values(column).reshape(len(column), -1)
+        self._span(numbers)
+        self.moments.add(numbers[train.to_numpy(zero_copy_only=False)])
+
+    def column(self) -> ListColumn:
+        return ListColumn(
+            name=self.name,
+            length=len(self.moments.mean),
+            mean=tuple(self.moments.mean.tolist()),
+            std=tuple(self.moments.std.tolist()),
+            low=float(self.low),
+            high=float(self.high),
+        )
+
+
+_LEARNERS: dict[Kind, type[_Learner]] = {
+    "numeric": _Numeric,
+    "categorical": _Categorical,
+    "boolean": _Boolean,
+    "datetime": _Datetime,
+    "list": _List,
+}
