@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from secateur.errors import BudgetError, RecipeError, SecateurError
-from secateur.recipe import Recipe, to_entry, to_step
-from secateur.sections import AugmentSection, DataSection, TrainSection
+from secateur.recipe.recipe import Recipe
+from secateur.recipe.sections import AugmentSection, DataSection, TrainSection
+from secateur.recipe.steps import to_entry, to_step
 
 WHOLE = """\
 # a comment
@@ -64,12 +65,11 @@ def test_steps_and_entries_are_one_another(write):
 
 
 def test_sections_know_all_that_their_functions_take():
+    from secateur.data.augment import augmentation
     from secateur.data.read import read
     from secateur.steps.training import fit
 
-    from secateur.data.augment import augmentation
-
-    own = {"source", "contract", "seed"}
+    own = {"source", "contract", "seed", "cache_bytes"}
     assert set(DataSection.model_fields) - own == set(inspect.signature(read).parameters) - own
     assert set(AugmentSection.model_fields) == set(inspect.signature(augmentation).parameters) - {
         "kind",

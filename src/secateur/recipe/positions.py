@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,14 +110,6 @@ def place(path: Path_) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
-
-
-def suggest(name: str, known: Sequence[str]) -> str:
-    """Say which of the known names was meant, or list them."""
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    if close:
-        return f"Did you mean {close[0]!r}?"
-    return f"Known are {', '.join(known)}."
 
 
 def _walk(node: Any, path: Path_, file: Path) -> Iterator[tuple[Path_, int]]:

@@ -33,7 +33,7 @@ class DataSection(Section):
     resize: Literal["stretch", "fit", "crop"] = "stretch"
     shape: tuple[int, ...] | None = None
     header: bool = True
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | dict[str, str] | None = None
 
 
 class ModelSection(Section):
@@ -116,4 +116,10 @@ SECTIONS: dict[str, type[Section]] = {
     "train": TrainSection,
     "export": ExportSection,
     "measure": MeasureSection,
+}
+
+# Imported when a recipe names them: they load Keras.
+STEPS = {
+    "prune": "secateur.steps.prune:Prune",
+    "finetune": "secateur.steps.finetune:FineTune",
 }

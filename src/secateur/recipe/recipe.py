@@ -1,0 +1,156 @@
+"""The recipe: YAML on one side, plain checked values and steps on the other.
+
+This is the only place where strings become objects. Every key is known; one that is not is an
+error that says where it stands and which was meant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, PrivateAttr, ValidationError
+
+from secateur.errors import RecipeError
+from secateur.recipe.mistakes import explain, suggest, told
+from secateur.recipe.positions import Positions, read_yaml, set_value
+from secateur.recipe.sections import (
+    DataSection,
+    ExportSection,
+    MeasureSection,
+    ModelSection,
+    Section,
+    TrainSection,
+)
+from secateur.recipe.steps import parsed, to_step
+
+
+class Recipe(Section):
+    """Everything that a run needs to know.
+
+    Example:
+        >>> recipe = Recipe.of({"name": "digits", "data": {"source": "digits.csv"}})
+        >>> recipe.model.build, recipe.measure.batches
+        (None, (1, 32))
+    """
+
+    name: str = Field(min_length=1)
+    data: DataSection
+    model: ModelSection = ModelSection()
+    train: TrainSection | None = None
+    steps: tuple[dict[str, Any], ...] = ()
+    export: ExportSection = ExportSection()
+    measure: MeasureSection = MeasureSection()
+    seed: int = Field(default=0, ge=0)
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @classmethod
+    def load(cls, path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+        """Read a recipe file and check all of it.
+
+        Args:
+            path: the YAML file.
+            changes: values to set instead, each as "train.epochs=2".
+
+        Raises:
+            RecipeError: the file is missing, no YAML, or has a key or value that means nothing.
+        """
+        path = Path(path)
+        tree, positions = read_yaml(path)
+        for change in changes:
+            set_value(tree, change)
+        return cls._checked(tree, path.parent, positions)
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any], folder: str | Path = ".") -> Recipe:
+        """Check a recipe given as plain values; paths in it are relative to `folder`."""
+        return cls._checked(tree, Path(folder), Positions("recipe", {}))
+
+    @classmethod
+    def _checked(cls, tree: Any, folder: Path, positions: Positions) -> Recipe:
+        if not isinstance(tree, Mapping):
+            raise RecipeError(
+                f"A recipe is a mapping of keys, this is {told(tree)}.",
+                where=positions.file,
+                mend="Start from `secateur init`, which writes one.",
+            )
+        try:
+            recipe = cls.model_validate(dict(tree))
+        except ValidationError as error:
+            raise explain(error, positions, list(cls.model_fields)) from None
+        recipe._folder = folder
+        for index, entry in enumerate(recipe.steps):
+            parsed(entry, positions, ("steps", index))
+        return recipe
+
+    @property
+    def source(self) -> Path:
+        """The path of the data."""
+        return self._folder / self.data.source
+
+    @property
+    def model_path(self) -> Path | None:
+        """The path of the model file that is loaded, if one is."""
+        return None if self.model.load is None else self._folder / self.model.load
+
+    @cached_property
+    def chain(self) -> tuple[Any, ...]:
+        """The steps as objects, in order; the recipe's seed is theirs where they name none."""
+        return tuple(to_step(entry, seed=self.seed) for entry in self.steps)
+
+    def builder(self) -> Callable[..., Any] | None:
+        """Return the user's own function that builds the model, if the recipe names one.
+
+        Raises:
+            RecipeError: there is no such module or function.
+        """
+        if self.model.build in (None, "default"):
+            return None
+        return _import(str(self.model.build), self._folder)
+
+    def tree(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as plain values; `of` gives the recipe again."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML."""
+        return yaml.safe_dump(self.tree(), sort_keys=False, allow_unicode=True)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of all that the result depends on, in hex."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _import(name: str, folder: Path) -> Callable[..., Any]:
+    """Import a function; a module may lie beside the recipe."""
+    import sys
+
+    module_name, _, attribute = name.partition(":")
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise RecipeError(
+            f"The module {module_name!r} cannot be imported: {error}.",
+            where="model.build",
+            mend="Install it, or put it beside the recipe.",
+        ) from error
+    finally:
+        sys.path.remove(str(folder.resolve()))
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        names = [each for each in dir(module) if callable(getattr(module, each))]
+        raise RecipeError(
+            f"The module {module_name!r} has no function {attribute!r}.",
+            where="model.build",
+            mend=suggest(attribute, [each for each in names if not each.startswith("_")]),
+        )
+    return function
