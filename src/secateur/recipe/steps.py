@@ -1,0 +1,126 @@
+"""Steps and their entries in a recipe: `Prune(macs=0.5)` is `prune: {macs: 0.5}`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from secateur.errors import RecipeError, SecateurError
+from secateur.recipe.mistakes import said, suggest, told
+from secateur.recipe.positions import Positions
+from secateur.recipe.sections import STEPS
+
+
+def to_step(entry: Mapping[str, Any], *, seed: int | None = None) -> Any:
+    """Return the step that an entry such as `{"prune": {"macs": 0.5}}` stands for.
+
+    Raises:
+        RecipeError: there is no such step, argument, or value.
+    """
+    return parsed(entry, Positions("recipe", {}), ("steps",), seed=seed)
+
+
+def to_entry(step: Any) -> dict[str, Any]:
+    """Return the recipe entry of a step: its name, and what differs from the defaults."""
+    name = next((key for key, home in STEPS.items() if _is(step, home)), None)
+    if name is None:
+        raise RecipeError(
+            f"{type(step).__name__} has no name in a recipe.", mend=f"Known are {', '.join(STEPS)}."
+        )
+    arguments = {}
+    for field in dataclasses.fields(step):
+        value = getattr(step, field.name)
+        if value != _default(field):
+            arguments[field.name] = _plain(value)
+    return {name: arguments}
+
+
+def parsed(
+    entry: Any, positions: Positions, path: tuple[Any, ...], *, seed: int | None = None
+) -> Any:
+    """Return the step of an entry that stands at `path` in a file."""
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise RecipeError(
+            f"A step is one name with its arguments, got {told(entry)}.",
+            where=positions.at(path),
+            mend="Write it as `- prune: {macs: 0.5}`.",
+        )
+    name, arguments = next(iter(entry.items()))
+    path = (*path, name)
+    if name not in STEPS:
+        raise RecipeError(
+            f"There is no step {name!r}.",
+            where=positions.at(path),
+            mend=suggest(str(name), list(STEPS)),
+        )
+    cls = _resolve(STEPS[name])
+    arguments = {} if arguments is None else arguments
+    if not isinstance(arguments, Mapping):
+        raise RecipeError(
+            f"The arguments of {name} are a mapping, got {told(arguments)}.",
+            where=positions.at(path),
+            mend=f"Write it as `- {name}: {{key: value}}`.",
+        )
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for key, value in arguments.items():
+        if key not in fields:
+            raise RecipeError(
+                f"The step {name} has no argument {key!r}.",
+                where=positions.at((*path, key)),
+                mend=suggest(str(key), list(fields)),
+            )
+        try:
+            values[key] = TypeAdapter(
+                hints[key], config=ConfigDict(arbitrary_types_allowed=True)
+            ).validate_python(value)
+        except ValidationError as error:
+            raise RecipeError(
+                f"{key} of {name} cannot be {value!r}: {said(error)}.",
+                where=positions.at((*path, key)),
+                mend="Correct the value.",
+            ) from None
+    if seed is not None and "seed" in fields:
+        values.setdefault("seed", seed)
+    try:
+        return cls(**values)
+    except SecateurError as error:
+        error.where = positions.at(path)
+        raise
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{error}", where=positions.at(path)) from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as YAML has it."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _resolve(home: str) -> Any:
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _is(step: Any, home: str) -> bool:
+    return f"{type(step).__module__}:{type(step).__name__}" == home
