@@ -6,15 +6,30 @@ import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from secateur.data.values import is_text
 from secateur.errors import OutputError
 from secateur.formats.folder import sync
 
 PARTIAL = ".partial"
+
+
+def _encoding(table: pa.Table) -> dict[str, Any]:
+    """Return how to write each column: positions as steps, and a dictionary only for words.
+
+    A dictionary of numbers that are all different costs time and makes the file larger.
+    """
+    kinds = dict(zip(table.column_names, table.schema.types, strict=True))
+    steps = [name for name, kind in kinds.items() if kind == pa.int64()]
+    words = [n for n, kind in kinds.items() if pa.types.is_dictionary(kind) or is_text(kind)]
+    return {
+        "use_dictionary": words or False,
+        "column_encoding": dict.fromkeys(steps, "DELTA_BINARY_PACKED") or None,
+    }
 
 
 class Sink:
@@ -37,7 +52,7 @@ class Sink:
         with _told(self.path):
             if self._writer is None:
                 self.path.parent.mkdir(exist_ok=True)
-                self._writer = pq.ParquetWriter(self._partial, table.schema)
+                self._writer = pq.ParquetWriter(self._partial, table.schema, **_encoding(table))
             self._writer.write_table(table)
         self.rows += table.num_rows
 
