@@ -40,6 +40,8 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(IMAGE_SUFFIXES, "image"),
 }
 _COMPRESSED = (".gz", ".bz2", ".zst")
+# Without a buffer Arrow holds a whole row group of a Parquet file at once.
+_BUFFER = 64 * 1024
 _BROKEN = (OSError, pa.ArrowException)
 
 
@@ -249,7 +251,7 @@ def _batches(
     part: Part, columns: Sequence[str] | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     if part.kind == "parquet":
-        with pq.ParquetFile(part.file) as file:
+        with pq.ParquetFile(part.file, pre_buffer=False, buffer_size=_BUFFER) as file:
             _demand(columns, file.schema_arrow.names, part)
             names = None if columns is None else list(columns)
             yield from file.iter_batches(batch_rows, columns=names, use_threads=False)

@@ -221,7 +221,9 @@ class ImageStore:
 
 def _numbers_as_numbers(table: pa.Table, kinds: Mapping[str, Kind]) -> pa.Table:
     """Return a table with its numbers and truths typed, which CSV gives as text."""
-    typed = {name: kind for name, kind in kinds.items() if kind in ("numeric", "boolean")}
+    typed: dict[str, Kind] = {
+        name: kind for name, kind in kinds.items() if kind in ("numeric", "boolean")
+    }
     columns = conform(table, typed)[0]
     for name in typed:
         table = table.set_column(table.schema.get_field_index(name), name, columns.column(name))

@@ -1,0 +1,187 @@
+"""Small changes to training samples that leave their class as it is: `augmentation` makes x -> x.
+
+What is changed, and by how much, is decided by the seed and a key: an epoch can be had again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from secateur.data.stores import THREADS
+from secateur.errors import DataError
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+class Augmentation:
+    """A function x -> x on batches.
+
+    A `key` (such as epoch and batch) gives each batch changes of its own; without one, batches are
+    numbered as they come.
+    """
+
+    keyed = True
+
+    def __init__(self, changes: Sequence[Change], seed: int):
+        self._changes = tuple(changes)
+        self._seed = seed
+        self._calls = 0
+
+    def __call__(self, x: Any, *, key: Sequence[int] | None = None) -> Any:
+        """Return a changed copy of a batch; of a dict, with its "numeric" array changed."""
+        if key is None:
+            key = (self._calls,)
+            self._calls += 1
+        draw = np.random.default_rng((self._seed, *key))
+        if isinstance(x, dict):
+            return {
+                name: self._changed(a, draw) if name == "numeric" else a for name, a in x.items()
+            }
+        return self._changed(np.asarray(x), draw)
+
+    def _changed(self, x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        for change in self._changes:
+            x = change(x, draw)
+        return x
+
+
+def augmentation(
+    kind: Literal["image", "table", "sequence", "array"],
+    *,
+    flip: bool = False,
+    rotate: float = 0.05,
+    shift: float = 0.08,
+    zoom: float = 0.1,
+    contrast: float = 0.1,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Augmentation:
+    """Make a function that changes batches at random, for training alone.
+
+    Args:
+        kind: the kind of data. Images and arrays of images are turned, moved and scaled, with their
+            edge pixels carried outward; sequences are moved in time and scaled; the numbers of a
+            table are only given noise.
+        flip: whether left and right may be exchanged (images).
+        rotate: how far an image is turned at most, as a share of a full turn.
+        shift: how far it is moved at most, as a share of its side or of its steps.
+        zoom: how much larger or smaller it becomes at most.
+        contrast: how much its contrast changes at most.
+        noise: the spread of noise, as a share of the spread of a channel or column.
+        seed: decides the changes.
+
+    Raises:
+        DataError: an amount is out of range.
+    """
+    amounts = {"rotate": rotate, "shift": shift, "zoom": zoom, "contrast": contrast, "noise": noise}
+    for name, amount in amounts.items():
+        if not 0 <= amount < 1:
+            raise DataError(f"`{name}` is from 0 to below 1, not {amount!r}.")
+    changes: list[Change] = []
+    if kind in ("image", "array") and (flip or rotate or shift or zoom):
+        changes.append(_Move(flip, rotate, shift, zoom))
+    if kind in ("image", "array") and contrast:
+        changes.append(_contrast(contrast))
+    if kind == "sequence" and (shift or zoom):
+        changes.append(_stretch(shift, zoom))
+    if noise:
+        changes.append(_noise(noise))
+    return Augmentation(changes, seed)
+
+
+class _Move:
+    """Turns, moves, scales and flips each image, in one resampling."""
+
+    def __init__(self, flip: bool, rotate: float, shift: float, zoom: float):
+        self.flip, self.rotate, self.shift, self.zoom = flip, rotate, shift, zoom
+
+    def __call__(self, x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        if x.ndim != 4 or x.shape[-1] not in (1, 3):
+            return x
+        count, height, width, _ = x.shape
+        angle = draw.uniform(-self.rotate, self.rotate, count) * 2 * np.pi
+        scale = 1 / draw.uniform(1 - self.zoom, 1 + self.zoom, count)
+        mirror = np.where(draw.random(count) < 0.5 * self.flip, -1.0, 1.0)
+        across = draw.uniform(-self.shift, self.shift, count) * width
+        down = draw.uniform(-self.shift, self.shift, count) * height
+        # From a place in the new image to the place in the old one, about the centre.
+        a, b = scale * np.cos(angle) * mirror, -scale * np.sin(angle)
+        d, e = scale * np.sin(angle) * mirror, scale * np.cos(angle)
+        margin = -(-max(height, width) // 4)
+        centre_x, centre_y = width / 2, height / 2
+        c = centre_x + margin - a * centre_x - b * centre_y + across
+        f = centre_y + margin - d * centre_x - e * centre_y + down
+        places = np.stack([a, b, c, d, e, f], axis=1)
+        wide = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
+        out = np.empty_like(x)
+
+        def move(i: int) -> None:
+            out[i] = _resampled(wide[i], (width, height), tuple(places[i].tolist()))
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(move, range(count)))
+        return out
+
+
+def _resampled(image: np.ndarray, size: tuple[int, int], place: tuple[float, ...]) -> np.ndarray:
+    transform, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    if image.dtype == np.uint8:
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        moved = np.asarray(picture.transform(size, transform, place, bilinear))
+        return moved.reshape(size[1], size[0], -1)
+    channels = [
+        np.asarray(Image.fromarray(channel).transform(size, transform, place, bilinear))
+        for channel in np.moveaxis(image, -1, 0).astype(np.float32)
+    ]
+    return np.stack(channels, axis=-1)
+
+
+def _contrast(amount: float) -> Change:
+    """Draw each image nearer to its mean, or away from it."""
+
+    def change(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        if x.ndim < 3:
+            return x
+        axes = tuple(range(1, x.ndim - 1))
+        factor = draw.uniform(1 - amount, 1 + amount, len(x)).reshape(-1, *[1] * (x.ndim - 1))
+        mean = x.mean(axis=axes, keepdims=True, dtype=np.float32)
+        return _as(x.dtype, (x - mean) * factor.astype(np.float32) + mean)
+
+    return change
+
+
+def _stretch(shift: float, zoom: float) -> Change:
+    """Move each sequence in time, its ends carried outward, and scale its numbers."""
+
+    def change(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        count, steps = x.shape[:2]
+        most = int(shift * steps)
+        moved = draw.integers(-most, most + 1, count)
+        places = np.clip(np.arange(steps) + moved[:, None], 0, steps - 1)
+        factor = draw.uniform(1 - zoom, 1 + zoom, count).reshape(-1, *[1] * (x.ndim - 1))
+        return _as(x.dtype, x[np.arange(count)[:, None], places] * factor)
+
+    return change
+
+
+def _noise(amount: float) -> Change:
+    """Add noise in proportion to the spread of each channel; columns of 0 and 1 stay."""
+
+    def change(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        axes = tuple(range(x.ndim - 1))
+        spread = x.std(axis=axes, dtype=np.float32)
+        flags = ((x == 0) | (x == 1)).all(axis=axes)
+        noise = draw.standard_normal(x.shape, np.float32) * np.where(flags, 0, amount * spread)
+        return _as(x.dtype, x + noise)
+
+    return change
+
+
+def _as(dtype: np.dtype, x: np.ndarray) -> np.ndarray:
+    """Return x in a type; rounded and clipped where it is uint8."""
+    return np.clip(np.rint(x), 0, 255).astype(dtype) if dtype == np.uint8 else x.astype(dtype)
