@@ -109,9 +109,14 @@ def dumbbell(before: float | None, after: float | None, low: float) -> Markup:
     return tag("svg", *drawn, aria_hidden="true", class_="dumbbell")
 
 
-def level(share: float) -> int:
-    """Return the shade of a share, 0 to 10; the root lets rare errors be seen."""
-    return min(10, math.ceil(math.sqrt(max(0.0, share)) * 10 - 1e-9))
+def shade(share: float, *, right: bool) -> str:
+    """Return the class of a cell's colour by its share of the row.
+
+    What is right grows evenly; what is wrong by the root, so that rare errors are seen.
+    """
+    share = min(1.0, max(0.0, share))
+    tenths = math.ceil((share if right else math.sqrt(share)) * 10 - 1e-9)
+    return f"{'right' if right else 'wrong'}-{tenths}"
 
 
 def heat_map(confusion: Sequence[Sequence[int]], names: Sequence[str], *, title: str) -> Markup:
@@ -122,13 +127,15 @@ def heat_map(confusion: Sequence[Sequence[int]], names: Sequence[str], *, title:
         total = sum(counts) or 1
         for column, number in enumerate(counts):
             if number:
-                kind = "right" if row == column else "wrong"
-                shade = f"{kind}-{level(number / total)}"
-                shades.setdefault(shade, []).append(f"M{column} {row}h1v1h-1z")
+                colour = shade(number / total, right=row == column)
+                shades.setdefault(colour, []).append(f"M{column} {row}h1v1h-1z")
     cells = tag(
         "g",
         tag("rect", x=0, y=0, width=many, height=many, class_="ground"),
-        *(tag("path", d="".join(pieces), class_=shade) for shade, pieces in sorted(shades.items())),
+        *(
+            tag("path", d="".join(pieces), class_=colour)
+            for colour, pieces in sorted(shades.items())
+        ),
         transform=f"translate(110 8) scale({600 / many:.4f})",
         shape_rendering="crispEdges",
     )

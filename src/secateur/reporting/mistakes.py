@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from secateur.reporting import units
-from secateur.reporting.bars import dumbbell, heat_map, level
+from secateur.reporting.bars import dumbbell, heat_map, shade
 from secateur.reporting.record import Guess, MetricsView, Run, Sample
 from secateur.reporting.verdict import Comparison
 
@@ -105,7 +105,7 @@ def mistakes(run: Run, seen: Comparison) -> Mistakes:
     """Set out what is confused with what, and how each class fares."""
     before, after = _confusion(seen.metrics_before), _confusion(seen.metrics_after)
     many = max((len(counts) for counts in (before, after) if counts), default=0)
-    names = _names(run, many)
+    names = _names(run, seen, many)
     matrices = []
     for key, title, counts in (("before", "Before", before), ("after", "After", after)):
         if counts and len(counts) <= _TABLE_UP_TO:
@@ -113,7 +113,7 @@ def mistakes(run: Run, seen: Comparison) -> Mistakes:
         elif counts and len(counts) <= _MAP_UP_TO:
             drawing = heat_map(counts, names, title=f"Confusion matrix, {title.lower()}")
             matrices.append(Matrix(key, title, drawing=drawing, cells=_filled(counts)))
-    classes = _class_rows(run, seen, before or after, names)
+    classes = _class_rows(seen, before or after, names)
     return Mistakes(
         names=names,
         matrices=tuple(matrices),
@@ -129,9 +129,13 @@ def _confusion(metrics: MetricsView | None) -> Counts | None:
     return counts if square else None
 
 
-def _names(run: Run, many: int) -> tuple[str, ...]:
-    known = run.data.classes if run.data else ()
-    return known if len(known) == many else tuple(str(number) for number in range(many))
+def _names(run: Run, seen: Comparison, many: int) -> tuple[str, ...]:
+    """Return a name for each class of the matrices, and numbers where none are known."""
+    known = [run.data.classes] if run.data else []
+    for metrics in (seen.metrics_before, seen.metrics_after):
+        known.append(tuple(metrics.per_class or ()) if metrics else ())
+    numbers = tuple(str(number) for number in range(many))
+    return next((names for names in known if names and len(names) == many), numbers)
 
 
 def _heat_rows(
@@ -143,7 +147,7 @@ def _heat_rows(
         cells = tuple(
             HeatCell(
                 text=units.whole(number) if number else "",
-                shade=f"{'right' if true == said else 'wrong'}-{level(number / total)}",
+                shade=shade(number / total, right=true == said),
                 words=f"{names[true]} taken for {names[said]}: {units.whole(number)}",
             )
             for said, number in enumerate(row)
@@ -182,7 +186,7 @@ def _confused(
 
 
 def _class_rows(
-    run: Run, seen: Comparison, counts: Counts | None, names: Sequence[str]
+    seen: Comparison, counts: Counts | None, names: Sequence[str]
 ) -> tuple[ClassRow, ...]:
     before, after = _recalls(seen.metrics_before, names), _recalls(seen.metrics_after, names)
     support = {name: sum(row) for name, row in zip(names, counts or (), strict=False)}

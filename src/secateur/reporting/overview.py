@@ -143,7 +143,7 @@ def stage_table(run: Run) -> StageTable:
     columns: list[tuple[str, Callable[[Stage], Cell]]] = [
         ("Accuracy", lambda stage: _metric(stage, "accuracy", units.percent)),
         ("Change, points", lambda stage: Cell(_points(base, stage))),
-        ("Macro-F1", lambda stage: _metric(stage, "macro_f1", units.percent)),
+        ("Macro\u00a0F1", lambda stage: _metric(stage, "macro_f1", units.percent)),
         ("R²", lambda stage: _metric(stage, "r2", units.figure)),
         ("MAE", lambda stage: _metric(stage, "mae", units.figure)),
         ("RMSE", lambda stage: _metric(stage, "rmse", units.figure)),

@@ -19,7 +19,7 @@ from secateur.reporting.svg import Scale, picture, scale, tag, text_width
 
 Role = Literal["before", "between", "after"]
 Text = Callable[[float | None], str]
-_TEXT = 11.0
+_TEXT = 11.5
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 14.0, 38.0
 
 
@@ -82,7 +82,7 @@ def scatter(
         share: whether y is a share from 0 to 1.
         least: how much the y axis spans at least.
     """
-    width, height = 420.0, 270.0
+    width, height = 390.0, 260.0
     x_of = scale([point.x / divisor for point in points], _LEFT + 6, width - _RIGHT - 8, zero=True)
     ys = [point.y for point in points]
     middle = (min(ys) + max(ys)) / 2
@@ -118,7 +118,7 @@ def lines(
     higher_is_better: bool,
 ) -> Markup:
     """Draw one metric over the epochs: training thin and grey, validation in the accent."""
-    width, height = 420.0, 230.0
+    width, height = 390.0, 220.0
     epochs = max(len(training), len(validation))
     known = [value for value in (*training, *validation) if value is not None]
     x_of = scale([1.0, float(max(2, epochs))], _LEFT + 6, width - _RIGHT - 8, rounded=False)
@@ -128,13 +128,13 @@ def lines(
     drawn = _frame(x_of, y_of, width, height, "Epoch", False)
     words = []
     for name, values in (("training", training), ("validation", validation)):
-        for run in _unbroken(values):
-            path = " ".join(f"{x_of(epoch):.1f},{y_of(value):.1f}" for epoch, value in run)
-            drawn.append(tag("polyline", points=path, class_=f"curve {name}"))
-            if len(run) == 1:
-                drawn.append(
-                    tag("circle", cx=x_of(run[0][0]), cy=y_of(run[0][1]), r=2.5, class_=name)
-                )
+        for piece in _unbroken(values):
+            places = [(x_of(epoch), y_of(value)) for epoch, value in piece]
+            if len(places) == 1:
+                drawn.append(tag("circle", cx=places[0][0], cy=places[0][1], r=2.5, class_=name))
+            else:
+                path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+                drawn.append(tag("polyline", points=path, class_=f"curve {name}"))
         if any(value is not None for value in values):
             last = next(value for value in reversed(values) if value is not None)
             words.append(f"{name} ends at {units.figure(last)}")
@@ -157,8 +157,8 @@ def lines(
     return picture(drawn, width=width, height=height, title=title, description="; ".join(words))
 
 
-def _plain(value: float | None) -> str:
-    return units.NOTHING if value is None else f"{value:g}".replace("-", "−")
+def _plain(value: float) -> str:
+    return units.count(value) if abs(value) >= 10_000 else f"{value:g}".replace("-", "−")
 
 
 def _frame(
@@ -169,7 +169,7 @@ def _frame(
     for tick in y_of.ticks:
         at = y_of(tick)
         drawn.append(tag("line", x1=_LEFT, x2=width - _RIGHT, y1=at, y2=at, class_="grid"))
-        text = f"{_plain(round(tick * 100, 6))} %" if share else _plain(tick)
+        text = f"{_plain(round(tick * 100, 6))}\u00a0%" if share else _plain(tick)
         drawn.append(tag("text", text, x=_LEFT - 6, y=at + 3.8, text_anchor="end"))
     for tick in x_of.ticks:
         drawn.append(tag("text", _plain(tick), x=x_of(tick), y=floor + 16, text_anchor="middle"))

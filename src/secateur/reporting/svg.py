@@ -105,7 +105,7 @@ def scale(
     if zero:
         low, high = min(0.0, low), max(0.0, high)
     if high - low < 1e-9 * max(1.0, abs(high)):
-        reach = abs(high) * 0.1 or 1.0
+        reach = abs(high) * 0.1 if abs(high) > 1e-6 else 1.0
         low, high = (low, high + reach) if zero and low == 0 else (low - reach, high + reach)
     if within:
         low, high = max(low, within[0]), min(high, within[1])

@@ -12,14 +12,16 @@ from datetime import datetime
 from markupsafe import Markup, escape
 
 NOTHING = "–"
-_SPACE = " "  # between a number and its unit no line may break
+_SPACE = "\u00a0"  # between a number and its unit no line may break
 _MINUS = "−"
 
 
 def _digits(value: float, places: int = 3) -> str:
-    """Format with `places` significant digits, never in scientific notation."""
+    """Format with `places` significant digits (all of them past 1000), never as a power of ten."""
     if value == 0:
         return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace("-", _MINUS)
     rounded = float(f"{value:.{places}g}")
     after_point = max(0, places - 1 - math.floor(math.log10(abs(rounded))))
     return f"{rounded:,.{min(after_point, 6)}f}".replace("-", _MINUS)
@@ -28,7 +30,7 @@ def _digits(value: float, places: int = 3) -> str:
 def _scaled(value: float, step: int, names: tuple[str, ...]) -> tuple[float, str]:
     scale = 0
     # 999,600 is 1.00M, not 1000k: what counts is the rounded figure.
-    while scale + 1 < len(names) and abs(float(f"{value:.3g}")) >= step:
+    while scale + 1 < len(names) and max(abs(value), abs(float(f"{value:.3g}"))) >= step:
         value /= step
         scale += 1
     return value, names[scale]

@@ -102,7 +102,15 @@ def network(layers: int) -> tuple[tuple[LayerWidth, ...], tuple[GroupCut, ...]]:
                 why=why if removed else held,
             )
         )
-    return tuple(widths), tuple(groups)
+    last = LayerWidth(
+        layer="output",
+        kind="Dense",
+        before=10,
+        after=10,
+        parameters_before=1_290,
+        parameters_after=1_290,
+    )
+    return (*widths, last), tuple(groups)
 
 
 def learning(stage: str, epochs: int, start: float, end: float) -> Curve:
