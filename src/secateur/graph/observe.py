@@ -15,7 +15,7 @@ import numpy as np
 
 from secateur.errors import DataError, ModelError
 from secateur.graph.graph import Graph
-from secateur.graph.weights import copied, variables
+from secateur.graph.weights import copied, to_numpy, variables
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,7 @@ def observe(
         DataError: `taylor` is needed and there is no data.
         ModelError: a gradient is NaN or infinite.
     """
-    weights = {
-        key: keras.ops.convert_to_numpy(variable)
-        for key, variable in variables(graph.model).items()
-    }
+    weights = {key: to_numpy(variable) for key, variable in variables(graph.model).items()}
     if "taylor" not in needs:
         return Stats(weights)
     if data is None:
@@ -98,7 +95,8 @@ class _Listener(keras.optimizers.Optimizer):
 
 
 def _taylor(graph: Graph, x: Any, y: np.ndarray, batch_size: int, seed: int) -> dict:
-    model = copied(graph.model)
+    # Keras annotates fit and compile too narrowly for a type checker.
+    model: Any = copied(graph.model)
     listener = _Listener()
     model.compile(optimizer=listener, loss=loss_for(model, y), jit_compile=False)
     for layer in model._flatten_layers():
@@ -111,7 +109,7 @@ def _taylor(graph: Graph, x: Any, y: np.ndarray, batch_size: int, seed: int) -> 
     found = {}
     for variable, total in zip(model.trainable_variables, listener.sums, strict=True):
         key = keys[id(variable)]
-        found[key] = keras.ops.convert_to_numpy(total) / steps
+        found[key] = to_numpy(total) / steps
         if not np.isfinite(found[key]).all():
             raise ModelError(
                 "a gradient is NaN or infinite.",

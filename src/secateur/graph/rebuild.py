@@ -11,11 +11,11 @@ import numpy as np
 from keras import tree
 
 from secateur.errors import ModelError
+from secateur.graph.functional import functional_of, is_nested
 from secateur.graph.graph import Graph, kept_shape
 from secateur.graph.rule import Flow, Move
 from secateur.graph.sweep import Call
-from secateur.graph.trace import functional_of, is_nested
-from secateur.graph.weights import variables
+from secateur.graph.weights import to_numpy, variables
 
 
 def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
@@ -31,7 +31,7 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     model = _Builder(graph, keep).model(graph.model, ())
     values = variables(graph.model)
     for key, variable in variables(model).items():
-        value = keras.ops.convert_to_numpy(values[key])
+        value = to_numpy(values[key])
         variable.assign(kept_values(value, graph.weights[key].axes, keep))
     return model
 
@@ -111,7 +111,7 @@ class _Builder:
             ) from error
 
 
-def _reshaped(target: Any, shape: tuple[int, ...], batch: bool) -> tuple[int, ...]:
+def _reshaped(target: Any, shape: tuple[int, ...], batch: bool) -> tuple[int | None, ...]:
     """Write a smaller shape into a reshape's target, leaving open lengths open."""
     concrete = shape if batch else shape[1:]
     pairs = zip(target, concrete, strict=True)

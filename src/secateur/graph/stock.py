@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 from keras.src.ops import core, nn, numpy
 
-from secateur.graph.rule import At, Elementwise, Flow, Move, Pin, Pool, Rule, register
+from secateur.graph.rule import At, Elementwise, Flow, Move, Pin, Pool, Rule, Where, register
 
 
 def channels(layer: Any) -> int:
@@ -151,17 +151,15 @@ def _(layer: Any) -> Rule:
 
 @register(layers.LayerNormalization)
 def _(layer: Any) -> Rule:
-    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    if len(axes) > 1:
+    axis, *more = np.atleast_1d(layer.axis).tolist()
+    if more:
         return Pin("LayerNormalization over several axes")
-    return Flow(
-        writes={"gamma": 0, "beta": 0}, mints=False, axis=axes[0], mixes=True, pointwise=True
-    )
+    return Flow(writes={"gamma": 0, "beta": 0}, mints=False, axis=axis, mixes=True, pointwise=True)
 
 
 @register(layers.GroupNormalization)
 def _(layer: Any) -> Rule:
-    weights = dict.fromkeys(("gamma", "beta"), 0)
+    weights: dict[str, Where] = {"gamma": 0, "beta": 0}
     if layer.gamma is not None and layer.groups == layer.gamma.shape[0]:
         # One group a channel: nothing is mixed, and the number of groups follows the channels.
         return Flow(writes=weights, size="groups", mints=False, axis=layer.axis)

@@ -13,6 +13,7 @@ from keras import tree
 
 from secateur.graph.rule import At, Elementwise, Flow, Move, Per, Pin, Pool, Rule, Where
 from secateur.graph.units import Axes, Ids, Ledger, gather, spread
+from secateur.graph.weights import to_numpy
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +37,18 @@ class Value:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of one operation; tensors are named by their index."""
+    """One call of one operation; tensors are named by their index.
+
+    `args` and `kwargs` hold what it was called with, a `Value` for every tensor.
+    """
 
     path: str
     operation: Any
     rule: Rule
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    args: Any
+    kwargs: Any
 
 
 @dataclass
@@ -75,7 +81,7 @@ class Sweep:
     def call(self, path: str, operation: Any, rule: Rule, args: Any, kwargs: Any) -> Any:
         """Follow one call and return its outputs in the operation's own structure."""
         inputs = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)]
-        specs = _mapped(lambda value: value.spec, (args, kwargs))
+        specs = mapped(lambda value: value.spec, (args, kwargs))
         structure = operation.compute_output_spec(*specs[0], **specs[1])
         outs = [(tuple(spec.shape), spec.dtype) for spec in tree.flatten(structure)]
         if isinstance(rule, Move):
@@ -93,7 +99,8 @@ class Sweep:
             self._weight(path, weight)
         values = [self._value(*out, ids) for out, ids in zip(outs, axes, strict=True)]
         indices = tuple(value.index for value in values)
-        self.calls.append(Call(path, operation, rule, tuple(v.index for v in inputs), indices))
+        taken = tuple(value.index for value in inputs)
+        self.calls.append(Call(path, operation, rule, taken, indices, args, kwargs))
         return tree.pack_sequence_as(structure, values)
 
     # ---- one method a kind of rule --------------------------------------------------------------
@@ -158,8 +165,7 @@ class Sweep:
                 self.ledger.pin(live[0], f"{path} merges it with a tensor that cannot shrink")
             narrow = [v for v in inputs if -back <= len(v.shape) and v.shape[back] < shape[back]]
             for value in narrow:
-                if value.axes[back] is not None:
-                    self.ledger.pin(value.axes[back], f"{path} repeats it over an axis")
+                self.ledger.pin(value.axes[back], f"{path} repeats it over an axis")
             axes.append(live[0] if live else None)
         for weight in getattr(layer, "weights", ()):
             if weight.name in rule.weights:
@@ -189,13 +195,12 @@ class Sweep:
             carried = [v for v in inputs if len(v.shape) > axis and v.axes[axis] is not None]
 
             def lay(value: Value, axis: int = axis, carried: list[Value] = carried) -> np.ndarray:
-                if not any(value is c for c in carried):
-                    return np.zeros(value.shape, np.int32)
-                return spread(value.axes[axis], axis, value.shape)
+                ids = value.axes[axis] if any(value is c for c in carried) else None
+                return spread(ids, axis, value.shape)
 
-            arrays = _mapped(lay, (args, kwargs))
+            arrays = mapped(lay, (args, kwargs))
             results = tree.flatten(operation.call(*arrays[0], **arrays[1]))
-            found = [gather(keras.ops.convert_to_numpy(result)) for result in results]
+            found = [gather(to_numpy(result)) for result in results]
             for line, place in zip(axes, found, strict=True):
                 if place is None or line[place[0]] is not None:
                     for value in carried:
@@ -232,9 +237,7 @@ class Sweep:
 
     def _pin(self, value: Value, axes: Iterable[int], reason: str) -> None:
         for axis in axes:
-            ids = value.axes[axis]
-            if ids is not None:
-                self.ledger.pin(ids, reason)
+            self.ledger.pin(value.axes[axis], reason)
 
     def _alike(self, ids: Ids | None, groups: int) -> Ids | None:
         """Join the j-th ids of all groups and return those of the first group."""
@@ -283,7 +286,8 @@ class Sweep:
             entry.axes[axis], entry.roles[axis] = ids, role
 
 
-def _mapped(function: Callable[[Value], Any], structure: Any) -> Any:
+def mapped(function: Callable[[Value], Any], structure: Any) -> Any:
+    """Return a structure with `function` applied to every value in it."""
     return tree.map_structure(lambda v: function(v) if isinstance(v, Value) else v, structure)
 
 

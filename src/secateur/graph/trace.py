@@ -15,9 +15,11 @@ from keras import tree
 
 from secateur.errors import ModelError
 from secateur.graph import stock  # noqa: F401  (fills the registry)
+from secateur.graph.functional import functional_of, is_nested
 from secateur.graph.graph import Graph
 from secateur.graph.rule import rule_of
 from secateur.graph.sweep import Sweep, Value
+from secateur.graph.weights import to_numpy
 
 # Stands in for a length that the model leaves open (image size, number of time steps).
 OPEN_LENGTH = 64
@@ -50,41 +52,6 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
     return Graph.of(model, sweep)
 
 
-def functional_of(model: Any) -> Any:
-    """Return the functional graph of a model.
-
-    Raises:
-        ModelError: the model has none.
-    """
-    if not isinstance(model, keras.Model):
-        raise ModelError(
-            f"expected a Keras model, received {type(model).__name__}.",
-            mend="Load one with secateur.load(path) or build a keras.Model.",
-        )
-    if isinstance(model, keras.Sequential):
-        if not model.built:
-            raise ModelError(
-                "the Sequential model is not built, so its weights have no shapes.",
-                where=model.name,
-                mend="Begin it with keras.Input(shape) or call it once on data.",
-            )
-        model = model._functional
-    if model is None or not hasattr(model, "_run_through_graph"):
-        raise ModelError(
-            "the model has no functional graph, so its operations cannot be seen.",
-            where=getattr(model, "name", None),
-            mend="Build it as keras.Model(inputs, outputs).",
-        )
-    return model
-
-
-def is_nested(operation: Any) -> bool:
-    """Say whether an operation is a model that can be walked into."""
-    if isinstance(operation, keras.Sequential):
-        return operation.built
-    return isinstance(operation, keras.Model) and hasattr(operation, "_run_through_graph")
-
-
 def check_weights(model: keras.Model) -> None:
     """Refuse weights that no score can be computed from.
 
@@ -92,7 +59,7 @@ def check_weights(model: keras.Model) -> None:
         ModelError: a weight is NaN or infinite.
     """
     for weight in model.weights:
-        array = keras.ops.convert_to_numpy(weight)
+        array = to_numpy(weight)
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             raise ModelError(
                 "a weight is NaN or infinite.",

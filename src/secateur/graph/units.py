@@ -36,9 +36,9 @@ class Ledger:
         if one is not other:
             self.pairs.append((one, other))
 
-    def pin(self, ids: Ids, reason: str) -> None:
+    def pin(self, ids: Ids | None, reason: str) -> None:
         """Forbid the removal of `ids`."""
-        if len(ids):
+        if ids is not None and len(ids):
             self.pins.append((ids, reason))
 
     def settle(self) -> Settled:
@@ -92,11 +92,13 @@ def components(count: int, pairs: Iterable[tuple[Ids, Ids]]) -> Ids:
         label = new
 
 
-def spread(ids: Ids, axis: int, shape: tuple[int, ...]) -> np.ndarray:
+def spread(ids: Ids | None, axis: int, shape: tuple[int, ...]) -> np.ndarray:
     """Return an array of `shape` whose value at each position is the id along `axis`, plus one.
 
-    Zero is left for positions that an operation adds (padding).
+    Zero stands for no id: for an axis without, and for positions that an operation adds (padding).
     """
+    if ids is None:
+        return np.zeros(shape, np.int32)
     view = [1] * len(shape)
     view[axis] = len(ids)
     return np.ascontiguousarray(np.broadcast_to((ids + 1).reshape(view), shape)).astype(np.int32)

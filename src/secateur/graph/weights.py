@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
-from secateur.graph.trace import is_nested
+from secateur.graph.functional import is_nested
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """Return a variable or tensor of any backend as a NumPy array."""
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
 def variables(model: Any, scope: tuple[str, ...] = ()) -> dict[str, Any]:

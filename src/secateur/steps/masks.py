@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from secateur.graph.trace import trace
-from secateur.graph.weights import copied, variables
+from secateur.graph.weights import copied, to_numpy, variables
 from secateur.planning.plan import Plan
 
 
@@ -30,7 +30,7 @@ def mask(model: keras.Model, plan: Plan) -> keras.Model:
     keep = plan.keep(graph)
     masked = copied(model)
     for key, variable in variables(masked).items():
-        value = keras.ops.convert_to_numpy(variable)
+        value = to_numpy(variable)
         variable.assign(zeroed(value, graph.weights[key].axes, keep))
     return masked
 

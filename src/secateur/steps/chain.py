@@ -1,0 +1,60 @@
+"""A chain of steps is a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from secateur.errors import RecipeError
+from secateur.steps.result import Result, Step
+
+if TYPE_CHECKING:
+    import keras
+
+    from secateur.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps, one after the other, each on what the one before gave."""
+
+    steps: tuple[Step, ...]
+
+    def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
+        """Run all steps.
+
+        Raises:
+            SecateurError: whatever a step raises.
+            RuntimeError: a step gave back the very model that it was given.
+        """
+        results: list[Result] = []
+        given = model
+        for step in self.steps:
+            result = step(given, data)
+            if result.model is given:
+                raise RuntimeError(f"{step!r} returned its own input instead of a new model")
+            results.append(result)
+            given = result.model
+        return Result(
+            model=given,
+            before=results[0].before,
+            after=results[-1].after,
+            plans=tuple(plan for result in results for plan in result.plans),
+            notes=tuple(note for result in results for note in result.notes),
+            stages=tuple(stage for result in results for stage in result.stages),
+            curves=tuple(curve for result in results for curve in result.curves),
+        )
+
+    def __repr__(self) -> str:
+        return f"chain({', '.join(map(repr, self.steps))})"
+
+
+def chain(*steps: Step) -> Chain:
+    """Return the step that runs `steps` one after the other.
+
+    Raises:
+        RecipeError: there is no step.
+    """
+    if not steps:
+        raise RecipeError("a chain needs at least one step.", mend="Add Prune(macs=0.5).")
+    return Chain(steps)

@@ -1,0 +1,69 @@
+"""Run two models of the same wiring side by side, one operation at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from secateur.graph.graph import Graph
+from secateur.graph.sweep import Call, Value, mapped
+from secateur.graph.weights import to_numpy
+
+CHUNK = 64
+
+
+class Walk:
+    """Runs a graph's calls one by one on data and holds the tensors that are still to be read."""
+
+    def __init__(self, graph: Graph, x: Any):
+        self.graph = graph
+        self.tensors: dict[int, np.ndarray] = {}
+        self._left = Counter(index for call in graph.calls for index in call.inputs)
+        arrays = _flat(graph.model, x)
+        for index, array in enumerate(arrays):
+            self.tensors[index] = array
+
+    def inputs(self, call: Call) -> list[np.ndarray]:
+        """Return the tensors that a call is about to read."""
+        return [self.tensors[index] for index in call.inputs]
+
+    def run(self, call: Call, operation: Any = None) -> np.ndarray:
+        """Return the first output of a call, or of another operation in its place; keep nothing."""
+        return self._run(call, operation or call.operation)[0]
+
+    def step(self, call: Call) -> None:
+        """Run a call, keep its outputs and let go of what no later call reads."""
+        for index, array in zip(call.outputs, self._run(call, call.operation), strict=True):
+            self.tensors[index] = array
+        for index in call.inputs:
+            self._left[index] -= 1
+            if not self._left[index]:
+                self.tensors.pop(index, None)
+
+    def _run(self, call: Call, operation: Any) -> list[np.ndarray]:
+        rows = len(self.tensors[call.inputs[0]])
+        pieces = []
+        for start in range(0, rows, CHUNK):
+
+            def piece(value: Value, start: int = start) -> Any:
+                return keras.ops.convert_to_tensor(self.tensors[value.index][start : start + CHUNK])
+
+            args, kwargs = mapped(piece, call.args), mapped(piece, call.kwargs)
+            pieces.append([to_numpy(out) for out in tree.flatten(operation(*args, **kwargs))])
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+
+def _flat(model: keras.Model, x: Any) -> list[np.ndarray]:
+    """Return a model's inputs as a list, in the order of `model.inputs`."""
+    if isinstance(x, Mapping):
+        names = [tensor.name for tensor in model.inputs]
+        arrays = [x[name] for name in names] if set(names) <= set(x) else list(x.values())
+    else:
+        arrays = list(x) if isinstance(x, (list, tuple)) else [x]
+    pairs = zip(arrays, model.inputs, strict=True)
+    return [np.asarray(array).astype(tensor.dtype) for array, tensor in pairs]

@@ -1,0 +1,81 @@
+"""What a step gives back: the new model, its cost before and after, what was done and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import keras
+
+    from secateur.cost.cost import Cost
+    from secateur.data.dataset import Dataset
+    from secateur.planning.plan import Plan
+    from secateur.steps.training import Curve
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing that was done or skipped, and why.
+
+    Args:
+        step: the step's name.
+        kind: whether it was done.
+        what: what was done or skipped, in words.
+        where: the layer or group, if it was one.
+    """
+
+    step: str
+    kind: Literal["done", "skipped"]
+    what: str
+    where: str | None = None
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        skipped = "skipped: " if self.kind == "skipped" else ""
+        return f"{self.step}: {skipped}{self.what}{place}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A model on the way, to be evaluated: its name, the model, and the seconds it took."""
+
+    name: str
+    model: keras.Model
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step gives back.
+
+    Args:
+        model: the new model.
+        before: what the given model costs (counted, not timed).
+        after: what the new model costs.
+        plans: the plans that were cut by, in order.
+        notes: what was done and what was skipped, and why.
+        stages: the models on the way, the last one being `model`.
+        curves: one a training, by the name of its stage.
+    """
+
+    model: keras.Model
+    before: Cost
+    after: Cost
+    plans: tuple[Plan, ...] = ()
+    notes: tuple[Note, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    curves: tuple[tuple[str, Curve], ...] = ()
+
+    @property
+    def plan(self) -> Plan | None:
+        """Return the last plan that was cut by, if there was one."""
+        return self.plans[-1] if self.plans else None
+
+
+class Step(Protocol):
+    """From a model to a cheaper model; the given one is untouched."""
+
+    def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
+        """Return the new model and how it came about."""
+        ...
