@@ -54,6 +54,7 @@ def read_arrays(
         group = None if group is None else np.asarray(group)[~lost]
     content = _hashes(x)
     codes = _split(content, y, goal, group, stratify, shares, seed)
+    splits.demand_rows(codes)
     if contract is None:
         contract = Contract(
             kind="array",

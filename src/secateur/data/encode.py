@@ -176,6 +176,8 @@ Fault = tuple[np.ndarray, Callable[[int], str]]
 def _faults(column: Any, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
     """Return the masks of bad rows and what describes each; quick where all are good."""
     if isinstance(column, CategoricalColumn):
+        if pa.types.is_nested(data.type):
+            return _not_a(values.flat(data).is_valid().to_numpy(False), data, "text")
         return _absent(column, values.missing(data)) if _may_lack(column, data) else []
     if isinstance(column, ListColumn):
         return _list_faults(column, data)

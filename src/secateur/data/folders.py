@@ -17,7 +17,7 @@ from secateur.data import splits
 from secateur.data.contract import Contract, ImageSpec
 from secateur.data.dataset import Dataset
 from secateur.data.images import image_size, load_image, read_bytes
-from secateur.data.sources import Part
+from secateur.data.sources import Part, is_hidden
 from secateur.data.stores import THREADS, ImageStore
 from secateur.data.survey import in_order, make_target
 from secateur.errors import DataError
@@ -73,6 +73,7 @@ def read_folder(
     if len(set(y.tolist())) < 2:
         raise DataError(f"all images are of one class, {images[0].label!r}.", where=root)
     codes = _split(images, y, group, stratify, shares, seed)
+    splits.demand_rows(codes)
     store = ImageStore(root, [image.file for image in images], y, codes, spec, pixels)
     return Dataset.of(
         store,
@@ -88,7 +89,7 @@ def _classes(root: Path, files: Sequence[str]) -> tuple[list[_Image], list[str]]
     """Return the images with their class folders, and a note on images that lie outside them."""
     images = [_Image(file, file.split("/")[0]) for file in files if "/" in file]
     folders = sorted(
-        path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "._"
+        path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name)
     )
     if not images:
         raise DataError(

@@ -84,14 +84,18 @@ class FileFrames:
                     yield int(start + block.rows[0]), block.table
 
     def take(self, rows: np.ndarray, columns: Sequence[str]) -> pa.Table:
-        """Return some rows, reading the blocks that they lie in."""
+        """Return some rows, reading the files that they lie in."""
         found: dict[int, pa.Table] = {}
         wanted = np.unique(rows)
-        for start, table in self.blocks(columns):
-            here = wanted[(wanted >= start) & (wanted < start + table.num_rows)]
-            found.update({int(row): table.slice(int(row) - start, 1) for row in here})
-            if len(found) == len(wanted):
-                break
+        for part, first, last in zip(self.parts, self.starts, self.starts[1:], strict=False):
+            left = wanted[(wanted >= first) & (wanted < last)]
+            blocks = stream(part, columns) if len(left) else iter(())
+            for table, places, _ in blocks:
+                here = np.isin(places + first, left)
+                for place in np.flatnonzero(here):
+                    found[int(first + places[place])] = table.slice(place, 1)
+                if first + places[-1] >= left[-1]:
+                    break
         pieces = [found[int(row)] for row in rows]
         return pa.concat_tables(pieces, promote_options="permissive")
 
@@ -174,9 +178,6 @@ def _parse_into(
 def _same_names(names: Sequence[str], part: Part, other: Sequence[str]) -> None:
     for name in set(names) - set(other):
         raise DataError(f"the column {name!r} of the other files is not here.", where=part.file)
-    if len(set(other)) != len(other):
-        twice = next(name for name in other if list(other).count(name) > 1)
-        raise DataError(f"two columns are named {twice!r}.", where=part.file)
 
 
 def _count(part: Part) -> int:

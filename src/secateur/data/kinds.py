@@ -13,12 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from secateur.data import values
+from secateur.data.contract import FLOAT32_MAX
 from secateur.data.lists import holds_numbers, list_lengths, list_values
 from secateur.data.values import pc
 
 Kind = Literal["numeric", "categorical", "boolean", "datetime", "list"]
 # The share of a text column's values that must read as a kind for the column to be of it.
 ENOUGH = 0.95
+# The years 1 to 9999, in microseconds since 1970.
+FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 WORDS = {"numeric": "a number", "datetime": "an ISO date", "boolean": "true or false"}
 
 
@@ -141,12 +144,20 @@ def _conform(raw: pa.Array, kind: Kind, length: int) -> tuple[pa.Array, np.ndarr
         return _nullable(truths, np.isnan(truths), pa.bool_()), bad, what
     if kind == "datetime":
         micro, bad = values.moments(raw)
+        strange = ((micro < FIRST_US) | (micro > LAST_US)) & (micro != values.NOT_A_TIME)
+        if strange.any():
+            bad = strange if bad is None else bad | strange
+            micro = np.where(strange, values.NOT_A_TIME, micro)
         return _nullable(micro, micro == values.NOT_A_TIME, pa.timestamp("us")), bad, what
     numbers, bad = values.numbers(raw)
-    infinite = np.isinf(numbers)
-    if infinite.any():
-        bad = infinite if bad is None else bad | infinite
-        return _nullable(numbers, ~np.isfinite(numbers)), bad, "is not a finite number"
+    huge = np.abs(numbers) > FLOAT32_MAX
+    if huge.any():
+        bad = huge if bad is None else bad | huge
+        return (
+            _nullable(numbers, huge | np.isnan(numbers)),
+            bad,
+            f"{what}, or infinite, or too large",
+        )
     if values.is_number(raw.type) and not pa.types.is_decimal(raw.type):
         return raw, bad, what
     return _nullable(numbers, np.isnan(numbers)), bad, what

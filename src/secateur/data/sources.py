@@ -86,7 +86,7 @@ def find_parts(
         kind: look for tables or for images alone; where None, for what there are more files of.
         images_per_part: how many images make a part.
 
-    Hidden files, and files and folders whose names begin with "_" or ".", are passed over.
+    Hidden files are passed over, and so are tables in files or folders whose names begin with "_".
 
     Raises:
         DataError: nothing is there, or nothing that can be read.
@@ -101,7 +101,9 @@ def find_parts(
         )
     images = [file for file, sort in sorts.items() if sort == "image"]
     tables: list[tuple[Path, Kind]] = [
-        (file, sort) for file, sort in sorts.items() if sort is not None and sort != "image"
+        (file, sort)
+        for file, sort in sorts.items()
+        if sort is not None and sort != "image" and not (len(files) > 1 and _is_log(file, root))
     ]
     wanted = kind or ("image" if len(images) > len(tables) else "table")
     if not (images if wanted == "image" else tables):
@@ -194,11 +196,14 @@ def names_of(part: Part, *, header: bool = True) -> list[str]:
     if part.kind == "csv":
         return list(sniff(part.file, header=header).names)
     try:
-        if part.kind == "parquet":
-            return pq.read_schema(part.file).names
-        return _open_arrow(part.file).schema.names
+        parquet = part.kind == "parquet"
+        schema = pq.read_schema(part.file) if parquet else _open_arrow(part.file).schema
     except _BROKEN as error:
         raise DataError(f"the file cannot be read: {_short(error)}.", where=part.file) from error
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"two columns are named {twice!r}.", where=part.file)
+    return schema.names
 
 
 def _stream_csv(
@@ -291,7 +296,9 @@ def _find_files(source: str | Path) -> tuple[Path, list[Path]]:
         return path.parent, [path]
     if path.is_dir():
         files = sorted(
-            file for file in path.rglob("*") if file.is_file() and not _hidden(file, path)
+            file
+            for file in path.rglob("*")
+            if file.is_file() and not any(map(is_hidden, file.relative_to(path).parts))
         )
         if not files:
             raise DataError("the folder is empty.", where=source)
@@ -322,8 +329,14 @@ def _close_path(path: Path) -> str | None:
     return f"Did you mean {path.parent / close[0]}?" if close else None
 
 
-def _hidden(file: Path, root: Path) -> bool:
-    return any(part[0] in "._" for part in file.relative_to(root).parts)
+def is_hidden(name: str) -> bool:
+    """Tell whether a file or folder of this name is no data: hidden, or left by an archiver."""
+    return name.startswith((".", "__"))
+
+
+def _is_log(file: Path, root: Path) -> bool:
+    """Tell whether a table lies in what Spark and Delta write beside tables, such as _delta_log."""
+    return any(part.startswith("_") for part in file.relative_to(root).parts)
 
 
 def _relative(file: Path, root: Path) -> str:

@@ -110,6 +110,21 @@ def assign_loosely(hashes: np.ndarray, shares: Shares) -> np.ndarray:
     return np.searchsorted(bounds, hashes / 2.0**64, side="right").astype(np.uint8)
 
 
+def demand_rows(codes: np.ndarray) -> None:
+    """Demand that no split is empty.
+
+    Raises:
+        DataError: a split has no row.
+    """
+    counts = np.bincount(codes, minlength=LEFT_OUT + 1)[: len(NAMES)]
+    for name, count in zip(NAMES, counts, strict=True):
+        if not count:
+            raise DataError(
+                f"the {name} split is empty: {counts.sum():,} usable rows are too few.",
+                mend="Give more rows, or a larger share.",
+            )
+
+
 def _digits(column: pa.ChunkedArray) -> list[np.ndarray]:
     """Return the content of a column as uint64 arrays: one, or one a place of its lists."""
     array = values.flat(column)

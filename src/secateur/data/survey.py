@@ -100,7 +100,7 @@ def survey(frames: Frames, ask: Question) -> Survey:
         hashes, label = (np.concatenate(side) for side in zip(*kept, strict=True))
         stratify = ask.stratify and target.classes is not None
         codes[used] = _assign(hashes, label if stratify else None, ask)
-    _demand_rows(codes, ask.shares)
+    splits.demand_rows(codes)
     return Survey(codes, target, (*notes.all(), *label_notes), digest.hex())
 
 
@@ -124,16 +124,6 @@ def _assign(hashes: np.ndarray, labels: np.ndarray | None, ask: Question) -> np.
         return splits.assign_groups(hashes, ask.shares)
     except DataError as error:
         raise DataError(error.what, where=f"column {ask.group}", mend=error.mend) from error
-
-
-def _demand_rows(codes: np.ndarray, shares: splits.Shares) -> None:
-    counts = np.bincount(codes, minlength=256)[: len(shares)]
-    for name, count in zip(splits.NAMES, counts, strict=True):
-        if not count:
-            raise DataError(
-                f"the {name} split is empty: {counts.sum():,} usable rows are too few.",
-                mend="Give more rows, or a larger share.",
-            )
 
 
 def make_target(

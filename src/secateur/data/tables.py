@@ -19,6 +19,9 @@ from secateur.data.stores import TableStore
 from secateur.data.survey import Question, survey
 from secateur.errors import ContractError, DataError
 
+# Names that pandas gives to an index that it writes beside the columns.
+_NAMELESS = ("Unnamed: ", "__index_level_")
+
 
 @dataclass(frozen=True)
 class TableArguments:
@@ -127,7 +130,7 @@ def _choose(
         kind = all_kinds.get(name)
         if name in aside:
             continue
-        if name.startswith("Unnamed: "):
+        if name.startswith(_NAMELESS):
             notes.append(f"column {name} left out: it has no name, as a written index has none")
         elif kind is None:
             what = (

@@ -7,6 +7,7 @@ What parses is handled whole columns at a time; only a column with a bad value i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def moments(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray 
     array = flat(column)
     bad = None
     if is_text(array.type):
-        array, bad = _parse_moments(array)
+        array, bad = _parse_repeated(array, _parse_moments)
     elif not is_moment(array.type):
         return np.full(len(array), NOT_A_TIME), _none(array)
     micro = array.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
@@ -157,6 +158,20 @@ def _parse(array: pa.Array, kind: pa.DataType, pattern: str) -> tuple[pa.Array, 
     unlike = pc.fill_null(pc.invert(like), False).to_numpy(zero_copy_only=False)
     bad = unlike if bad is None else bad | unlike
     return parsed, bad if bad.any() else None
+
+
+def _parse_repeated(
+    array: pa.Array, parse: Callable[[pa.Array], tuple[pa.Array, np.ndarray | None]]
+) -> tuple[pa.Array, np.ndarray | None]:
+    """Parse each different text once, where texts repeat: dates are slow to parse, and repeat."""
+    encoded = array.dictionary_encode()
+    if 2 * len(encoded.dictionary) > len(array):
+        return parse(array)
+    parsed, bad = parse(encoded.dictionary)
+    if bad is not None:
+        codes = pc.fill_null(encoded.indices, len(bad)).to_numpy(zero_copy_only=False)
+        bad = np.append(bad, False)[codes]
+    return parsed.take(encoded.indices), bad
 
 
 def _parse_moments(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
