@@ -14,14 +14,15 @@ def data_uri(pixels: np.ndarray, *, longest: int = 160) -> str:
     """Turn a picture into a `data:image/...` URI of a few kilobytes.
 
     Args:
-        pixels: uint8, (height, width), (height, width, 1) or (height, width, 3).
+        pixels: uint8, (height, width), or with 1, 3 or 4 channels last.
         longest: the longer side is at most this; tiny pictures grow by whole pixels, unblurred.
     """
     from PIL import Image
 
-    picture = Image.fromarray(
-        pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    )
+    flat = pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    picture = Image.fromarray(flat)
+    if picture.mode not in ("L", "RGB"):
+        picture = picture.convert("RGB")
     side = max(picture.size)
     held = io.BytesIO()
     if side * 2 <= longest:

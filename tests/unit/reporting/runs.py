@@ -238,10 +238,19 @@ def classification(classes: int = 10, layers: int = 14, images: list[str] | None
 def regression() -> Run:
     """A table with a value to predict, and rows without pictures."""
     small = {"parameters": 9_100, "macs": 8_900, "bytes": 36_400}
+    large = {"parameters": 21_400, "macs": 20_900, "bytes": 85_600}
 
-    def off(mae: float, r2: float) -> MetricsView:
-        return MetricsView(task="regression", rows=65_469, mae=mae, rmse=mae * 1.7, r2=r2)
+    def stage(name: str, mae: float, r2: float, **more) -> Stage:
+        off = MetricsView(task="regression", rows=65_469, mae=mae, rmse=mae * 1.7, r2=r2)
+        return Stage(name=name, metrics=off, **more)
 
+    layers = (
+        ("dense", 128, 56, 8_832, 3_864),
+        ("dense_1", 96, 48, 12_384, 2_736),
+        ("output", 1, 1, 97, 49),
+    )
+    names = ("layer", "before", "after", "parameters_before", "parameters_after")
+    loss = {"loss": (900.0, 500.0, None, 350.0), "val_loss": (700.0, 450.0, 400.0, 420.0)}
     fields = ("month", "day", "dep_time", "carrier", "origin", "dest", "distance", "hour", "wind")
     return Run(
         name="flights",
@@ -257,77 +266,28 @@ def regression() -> Run:
             notes=("9,430 rows without a target left out.",),
         ),
         stages=(
-            Stage(
-                name="baseline",
-                metrics=off(11.62, 0.8731),
-                parameters=21_400,
-                macs=20_900,
-                bytes=85_600,
-                latencies=latencies(0.031, 0.142),
-                seconds=88.0,
+            stage(
+                "baseline", 11.62, 0.8731, latencies=latencies(0.031, 0.142), seconds=88, **large
             ),
-            Stage(name="cut", metrics=off(19.8, 0.6214), **small),
-            Stage(name="fine-tuned", metrics=off(11.75, 0.8702), seconds=40.0, **small),
-            Stage(
-                name="exported",
-                metrics=off(11.75, 0.8702),
-                latencies=latencies(0.029, 0.091),
-                **small,
-            ),
+            stage("cut", 19.8, 0.6214, **small),
+            stage("fine-tuned", 11.75, 0.8702, seconds=40, **small),
+            stage("exported", 11.75, 0.8702, latencies=latencies(0.029, 0.091), **small),
         ),
-        layers=(
-            LayerWidth(
-                layer="dense",
-                kind="Dense",
-                before=128,
-                after=56,
-                parameters_before=8_832,
-                parameters_after=3_864,
-            ),
-            LayerWidth(
-                layer="dense_1",
-                kind="Dense",
-                before=96,
-                after=48,
-                parameters_before=12_384,
-                parameters_after=2_736,
-            ),
-            LayerWidth(
-                layer="output",
-                kind="Dense",
-                before=1,
-                after=1,
-                parameters_before=97,
-                parameters_after=49,
-            ),
+        layers=tuple(
+            LayerWidth(kind="Dense", **dict(zip(names, layer, strict=True))) for layer in layers
         ),
-        groups=(
+        groups=tuple(
             GroupCut(
-                name="dense",
+                name=name,
                 kind="neurons",
-                members=("dense",),
-                units=128,
-                removed=72,
+                members=(name,),
+                units=before,
+                removed=before - after,
                 why="least L2 norm",
-            ),
-            GroupCut(
-                name="dense_1",
-                kind="neurons",
-                members=("dense_1",),
-                units=96,
-                removed=48,
-                why="least L2 norm",
-            ),
+            )
+            for name, before, after, *_ in layers[:2]
         ),
-        curves=(
-            Curve(
-                stage="baseline",
-                metrics={
-                    "loss": (900.0, 500.0, None, 350.0),
-                    "val_loss": (700.0, 450.0, 400.0, 420.0),
-                },
-            ),
-        ),
+        curves=(Curve(stage="baseline", metrics=loss),),
         samples=tuple(
             Sample(
                 title=f"row {1000 + number}",

@@ -197,7 +197,9 @@ def test_only_pictures_that_are_inside_the_record_are_taken():
             Sample(truth="a", image=image)
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (64, 48, 3), (500, 300, 3), (1, 1, 3)])
+@pytest.mark.parametrize(
+    "shape", [(28, 28), (28, 28, 1), (64, 48, 3), (500, 300, 3), (1, 1, 3), (80, 90, 4)]
+)
 def test_pixels_become_a_small_picture(shape):
     pixels = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     uri = data_uri(pixels)
