@@ -11,10 +11,12 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from secateur.errors import RecipeError, SecateurError
+from secateur.errors import BudgetError, RecipeError, SecateurError
 from secateur.recipe.mistakes import said, suggest, told
 from secateur.recipe.positions import Positions
 from secateur.recipe.sections import STEPS
+
+BUDGETS = ("macs", "params", "ratio")
 
 
 def to_step(entry: Mapping[str, Any], *, seed: int | None = None) -> Any:
@@ -92,12 +94,39 @@ def parsed(
     if seed is not None and "seed" in fields:
         values.setdefault("seed", seed)
     try:
-        return cls(**values)
+        step = cls(**values)
+        _check(name, step)
+        return step
     except SecateurError as error:
         error.where = positions.at(path)
         raise
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{error}", where=positions.at(path)) from None
+
+
+def _check(name: str, step: Any) -> None:
+    """Find now what the step itself would find after hours of training."""
+    if name == "prune":
+        from secateur.planning.criteria import criterion
+
+        criterion(step.by)
+        budgets = {key: getattr(step, key) for key in BUDGETS if getattr(step, key) is not None}
+        if len(budgets) != 1:
+            raise BudgetError(
+                f"prune needs exactly one budget, got {', '.join(budgets) or 'none'}.",
+                mend=f"Give one of {', '.join(BUDGETS)}.",
+            )
+        ((key, value),) = budgets.items()
+        if not 0 < value < 1:
+            raise BudgetError(
+                f"{key} is a share between 0 and 1, got {value:g}.", mend="0.5 is half."
+            )
+    for key in ("epochs", "learning_rate", "rounds"):
+        least = 0 if (name, key) == ("prune", "epochs") else 1e-12
+        if getattr(step, key, 1) < least:
+            raise RecipeError(
+                f"{key} of {name} is too small: {getattr(step, key)}.", mend="Give a larger one."
+            )
 
 
 def _plain(value: Any) -> Any:

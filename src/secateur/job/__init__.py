@@ -1,0 +1,1 @@
+"""The main job: from a recipe to a smaller, faster, measured model."""

@@ -1,0 +1,370 @@
+"""`run`: a recipe from raw data to a report. What is done is kept, and not done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+import secateur
+from secateur.cost.cost import Latency
+from secateur.cost.measure import measure
+from secateur.cost.race import race
+from secateur.data.read import read
+from secateur.errors import ModelError, RecipeError
+from secateur.evaluation.evaluate import evaluate, predict
+from secateur.evaluation.metrics import Metrics, metrics
+from secateur.formats.artifact import Artifact
+from secateur.formats.onnx import export
+from secateur.formats.predictor import Predictor
+from secateur.job import account
+from secateur.job.folder import RunFolder, disk_errors
+from secateur.models.build import build
+from secateur.models.fits import check_fits, image_size
+from secateur.models.load import load_model
+from secateur.planning.plan import Plan
+from secateur.recipe.recipe import Recipe
+from secateur.recipe.sections import TrainSection
+from secateur.reporting import record
+from secateur.reporting.report import report
+from secateur.steps.training import fit
+
+if TYPE_CHECKING:
+    from secateur.data.dataset import Dataset
+
+Say = Callable[[str], None]
+
+_PARITY_ROWS = 64
+_TITLES = {"cut": "After the cut", "healed": "Healed", "fine-tuned": "Fine-tuned"}
+
+
+def run(
+    recipe: Recipe | str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: Say | None = None,
+    verbose: bool = False,
+    command: str = "",
+) -> record.Run:
+    """Do what a recipe asks: read, train or load, cut, heal, tune, measure, export and report.
+
+    Args:
+        recipe: the recipe, or its file.
+        out: the folder of the run.
+        resume: go on with a run of the same recipe that was broken off.
+        progress: told one line for each thing that is done.
+        verbose: show a bar while a model trains.
+        command: what was typed, for the report.
+
+    Returns:
+        The record of the run, as it stands in `run.json`.
+
+    Raises:
+        SecateurError: something that the user can mend; what is done is kept for `resume`.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    folder = RunFolder(out, recipe, resume=resume)
+    with disk_errors(folder.path):
+        return _Job(recipe, folder, progress or (lambda line: None), verbose).run(command)
+
+
+class _Job:
+    """One run: what is known so far, and the stages in their order."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, say: Say, verbose: bool):
+        self.recipe = recipe
+        self.folder = folder
+        self.say = say
+        self.verbose = verbose
+        self.warnings: list[str] = []
+
+    def run(self, command: str) -> record.Run:
+        start = time.perf_counter()
+        steps = self.recipe.chain
+        model, loaded = self.start_model()
+        data = self.read(model)
+        if model is None:
+            model = self.build(data)
+        check_fits(model, data.contract)
+        self.folder.begin(data.fingerprint)
+        baseline = self.baseline(model, data, loaded)
+        final = baseline
+        for index, step in enumerate(steps):
+            final = self.step(index, step, final, data)
+        if not self.folder.model.exists():
+            self.folder.save(final, self.folder.model)
+        made = self.record(baseline, final, data, command)
+        spent = self.folder.get("seconds", 0.0) + time.perf_counter() - start
+        self.folder.put("seconds", spent)
+        made = made.model_copy(update={"seconds": spent})
+        made.save(self.folder.path)
+        report(self.folder.path)
+        return made
+
+    def start_model(self) -> tuple[keras.Model | None, bool]:
+        """Return the model to load, if the recipe loads one."""
+        path = self.recipe.model_path
+        if path is None:
+            return None, False
+        return load_model(path), True
+
+    def read(self, model: keras.Model | None) -> Dataset:
+        """Read the data; a loaded model says how large images are where the recipe does not."""
+        arguments = self.recipe.data.arguments()
+        del arguments["source"]
+        size = image_size(model) if model is not None else None
+        if size is not None and Path(self.recipe.source).is_dir():
+            if arguments["image_size"] is None:
+                arguments["image_size"] = size[:2]
+            arguments["mode"] = arguments["mode"] or size[2]
+        data = read(self.recipe.source, seed=self.recipe.seed, **arguments)
+        if data.contract.target is None:
+            raise RecipeError(
+                "The recipe does not say which column is to be predicted.",
+                where="data.target",
+                mend="Add `target: NAME` under `data:`.",
+            )
+        rows = " + ".join(f"{each.rows:,}" for each in (data.train, data.validation, data.test))
+        self.say(f"read      {rows} rows to train, validate and test on")
+        for note in data.notes:
+            self.say(f"          {note}")
+        return data
+
+    def build(self, data: Dataset) -> keras.Model:
+        """Build the model that the recipe names."""
+        builder = self.recipe.builder()
+        if builder is None:
+            target = None
+            if data.contract.task == "regression":
+                labels = data.train.labels()
+                target = (float(labels.mean()), float(labels.std()))
+            return build(
+                data.contract,
+                width=self.recipe.model.width,
+                seed=self.recipe.seed,
+                target=target,
+            )
+        made = builder(data.contract)
+        if not isinstance(made, keras.Model):
+            raise ModelError(
+                f"{self.recipe.model.build} gave a {type(made).__name__}, not a keras.Model.",
+                where="model.build",
+                mend="Return a keras.Model.",
+            )
+        return made
+
+    def baseline(self, model: keras.Model, data: Dataset, loaded: bool) -> keras.Model:
+        """Train the model, unless it was loaded and the recipe trains nothing; measure it."""
+        folder = self.folder
+        if folder.has("baseline"):
+            self.say("baseline  done before")
+            self.warn_near_chance(self.stages("baseline")[0])
+            return load_model(folder.baseline)
+        start = time.perf_counter()
+        if not loaded or self.recipe.train is not None:
+            section = self.recipe.train or TrainSection()
+            model, curve = fit(
+                model,
+                data,
+                checkpoint=folder.checkpoint("train"),
+                resume=True,
+                seed=self.recipe.seed,
+                verbose=self.verbose,
+                **section.arguments(),
+            )
+            folder.put("baseline curves", [{"stage": "baseline", "metrics": curve.metrics}])
+        folder.save(model, folder.baseline)
+        found = evaluate(model, data.test)
+        stage = account.stage(
+            "baseline",
+            "Baseline",
+            metrics=found,
+            cost=measure(model),
+            seconds=time.perf_counter() - start,
+        )
+        self.keep("baseline", [stage])
+        folder.forget("train")
+        self.say(f"baseline  {found.summary()}")
+        self.warn_near_chance(stage)
+        return model
+
+    def warn_near_chance(self, stage: record.Stage) -> None:
+        told = stage.metrics.model_dump() if stage.metrics else {}
+        found = Metrics(**{k: v for k, v in told.items() if v is not None})
+        if not found.near_chance:
+            return
+        name, value = found.headline
+        self.warnings.append(
+            f"The baseline is near chance ({name} {value:.3f}): if it is a trained model, it may "
+            "expect its inputs prepared in another way."
+        )
+        self.say(f"warning   {self.warnings[-1]}")
+
+    def step(self, index: int, step: Any, model: keras.Model, data: Dataset) -> keras.Model:
+        """Do one step and measure every stage that it went through."""
+        name = f"step {index + 1}"
+        kept = self.folder.checkpoint(f"step-{index + 1}.keras")
+        if self.folder.has(name) and kept.exists():
+            self.say(f"{name}    done before")
+            return load_model(kept)
+        settings = {
+            "checkpoint": str(self.folder.checkpoint(f"step-{index + 1}")),
+            "resume": True,
+            "verbose": self.verbose,
+        }
+        known = {field.name for field in dataclasses.fields(step)}
+        given = {key: value for key, value in settings.items() if key in known}
+        result = dataclasses.replace(step, **given)(model, data)
+        made = []
+        for each in result.stages:
+            found = evaluate(each.model, data.test)
+            made.append(
+                account.stage(
+                    each.name,
+                    self.title(each.name),
+                    metrics=found,
+                    cost=measure(each.model),
+                    seconds=each.seconds,
+                )
+            )
+            self.say(f"{each.name:<9} {found.summary()}")
+        self.folder.save(result.model, kept)
+        self.folder.put(f"{name} plans", [plan.to_json() for plan in result.plans])
+        self.folder.put(
+            f"{name} curves",
+            [{"stage": title, "metrics": curve.metrics} for title, curve in result.curves],
+        )
+        self.folder.put(f"{name} notes", [str(note) for note in result.notes])
+        self.keep(name, made)
+        self.folder.forget(f"step-{index + 1}")
+        return result.model
+
+    def title(self, name: str) -> str:
+        """Return the title of a stage; the second of a name gets its number."""
+        base = _TITLES.get(name, name[:1].upper() + name[1:])
+        seen = sum(stage.title.startswith(base) for stage in self.all_stages())
+        return f"{base} {seen + 1}" if seen else base
+
+    def keep(self, name: str, stages: list[record.Stage]) -> None:
+        self.folder.put(name, [stage.model_dump(mode="json") for stage in stages])
+
+    def stages(self, name: str) -> list[record.Stage]:
+        return [record.Stage.model_validate(each) for each in self.folder.get(name, [])]
+
+    def all_stages(self) -> list[record.Stage]:
+        return [stage for name in self.parts for stage in self.stages(name)]
+
+    def facts(self, kind: str) -> list[Any]:
+        """Return what baseline and steps have noted of a kind, in order."""
+        return [each for name in self.parts for each in self.folder.get(f"{name} {kind}", [])]
+
+    @property
+    def parts(self) -> list[str]:
+        """The names under which baseline and steps keep what they did."""
+        return ["baseline", *(f"step {i + 1}" for i in range(len(self.recipe.steps)))]
+
+    def export(
+        self, model: keras.Model, path: Path, name: str, data: Dataset, stage: record.Stage
+    ) -> Artifact:
+        """Export a model, unless that is done."""
+        if path.exists():
+            return Artifact.open(path)
+        return export(
+            model,
+            path,
+            contract=data.contract,
+            sample=data.test.sample(_PARITY_ROWS, seed=self.recipe.seed)[0],
+            name=name,
+            metrics=stage.metrics,
+            cost={"parameters": stage.parameters, "macs": stage.macs, "bytes": stage.bytes},
+            recipe=self.recipe.to_yaml(),
+            data_fingerprint=data.fingerprint,
+            tolerance=self.recipe.export.tolerance,
+        )
+
+    def race(self, baseline: Artifact, final: Artifact) -> dict[str, list[Latency]]:
+        """Time the two exported files side by side."""
+        asked = self.recipe.measure
+        paths = {"baseline": baseline.model_path, "final": final.model_path}
+        times: dict[str, list[Latency]] = {name: [] for name in paths}
+        for batch in asked.batches:
+            found = race(paths, batch=batch, threads=asked.threads, seconds=asked.seconds)
+            for name, latency in found.items():
+                times[name].append(latency)
+            before, after = (found[name].median_ms for name in paths)
+            self.say(
+                f"race      batch {batch}: {before:.3f} ms before, {after:.3f} ms after, "
+                f"{before / after:.2f} times as fast"
+            )
+        return times
+
+    def record(
+        self, baseline: keras.Model, final: keras.Model, data: Dataset, command: str
+    ) -> record.Run:
+        """Export, check the exported files on the test rows, race them, and write it all down."""
+        folder, contract = self.folder, data.contract
+        first, *later = self.all_stages()
+        last = later[-1] if later else first
+        name = self.recipe.name
+        exported = {
+            "baseline": self.export(
+                baseline, folder.baseline_artifact, f"{name} baseline", data, first
+            ),
+            "final": self.export(final, folder.artifact, name, data, last),
+        }
+        answers: dict[str, np.ndarray] = {}
+        truth = np.zeros(0)
+        for key, artifact in exported.items():
+            truth, answers[key] = predict(Predictor(artifact).predict, data.test)
+        found = metrics(truth, answers["final"], contract)
+        self.say(f"exported  {found.summary()}")
+        times = self.race(exported["baseline"], exported["final"])
+        first = first.model_copy(
+            update={
+                "latencies": account.latency_views(times["baseline"]),
+                "file_bytes": exported["baseline"].model_path.stat().st_size,
+            }
+        )
+        done = account.stage(
+            "exported",
+            "Exported",
+            metrics=found,
+            cost=None,
+            file_bytes=exported["final"].model_path.stat().st_size,
+            latencies=times["final"],
+            note="the ONNX file itself, in ONNX Runtime",
+        )
+        plans = [Plan.from_json(each) for each in self.facts("plans")]
+        return record.Run(
+            name=name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            secateur=secateur.__version__,
+            source=data.source,
+            asked=account.asked(self.recipe),
+            data=account.summary(data),
+            stages=(first, *later, done),
+            layers=account.layers(baseline, final),
+            groups=account.groups(baseline, plans),
+            notes=tuple(self.facts("notes")),
+            warnings=tuple(self.warnings),
+            curves=tuple(_curve(each) for each in self.facts("curves")),
+            samples=account.samples(
+                data.test, answers["baseline"], answers["final"], truth, seed=self.recipe.seed
+            ),
+            environment=account.environment(),
+            recipe=self.recipe.to_yaml(),
+            command=command,
+        )
+
+
+def _curve(told: Mapping[str, Any]) -> record.Curve:
+    return record.Curve(
+        stage=told["stage"], metrics={key: tuple(each) for key, each in told["metrics"].items()}
+    )
