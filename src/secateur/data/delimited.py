@@ -240,23 +240,20 @@ def _first_record(data: bytes, start: int) -> int:
 
 def _lines(sample: bytes) -> list[str]:
     """Return the first lines of a sample, the last one only where it is alone: it may be cut."""
-    lines = [line for line in _text(sample[:65536]).splitlines() if line.strip()]
+    plain = "".join(_text(sample[:65536]).split('"')[::2])  # without what stands in quotes
+    lines = [line for line in plain.split("\n") if line.strip("\r")]
     return lines[:50] if len(lines) <= 1 else lines[:-1][:50]
 
 
 def _delimiter(lines: list[str]) -> str:
     """Return the delimiter that occurs most often, and equally often in most lines."""
-    scores = {}
-    for delimiter in DELIMITERS:
-        counts = Counter(_outside_quotes(line).count(delimiter) for line in lines)
+    scores = dict.fromkeys(DELIMITERS, (0.0, 0))
+    for delimiter in DELIMITERS if lines else ():
+        counts = Counter(line.count(delimiter) for line in lines)
         count, agreeing = max(counts.items(), key=lambda item: (item[1], item[0]))
         scores[delimiter] = (agreeing / len(lines) if count else 0.0, count)
     best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
     return best if scores[best][1] else ","
-
-
-def _outside_quotes(line: str) -> str:
-    return "".join(line.split('"')[::2])
 
 
 def _text(data: bytes) -> str:
