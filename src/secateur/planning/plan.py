@@ -215,8 +215,8 @@ def plan(
 
     Raises:
         BudgetError: the budget is out of range or cannot be met; the best that can is named.
-        PlanError: nothing would be removed, nothing can be removed, a pattern matches nothing, or
-            the statistics lack what the criterion needs.
+        PlanError: nothing can be removed, a pattern matches nothing, or the statistics lack what
+            the criterion needs.
     """
     name, share = _budget(macs=macs, params=params, ratio=ratio)
     _check_options(scope, round_to, floor)
@@ -258,12 +258,6 @@ def _finished(
             cuts.append(
                 GroupCut(group.name, group.members, len(group), tuple(gone.tolist()), reason)
             )
-    if not cuts:
-        raise PlanError(
-            "the plan would remove nothing: the budget is met without it.",
-            where=graph.model.name,
-            mend="Ask for a smaller share.",
-        )
     return Plan(
         model=graph.model.name,
         fingerprint=graph.fingerprint(),

@@ -8,7 +8,6 @@ gives it (He et al. 2017, "Channel Pruning for Accelerating Very Deep Neural Net
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -71,14 +70,13 @@ def heal(
     keep = plan.keep(before)
     healed = copied(smaller)
     after = trace(healed)
-    rows = len(next(iter(x.values())) if isinstance(x, Mapping) else x)
-    if rows < LEAST_SAMPLES:
+    old, new = Walk(before, x), Walk(after, x)
+    if old.rows < LEAST_SAMPLES:
         raise DataError(
-            f"healing needs at least {LEAST_SAMPLES} rows, received {rows}.",
+            f"healing needs at least {LEAST_SAMPLES} rows, received {old.rows}.",
             mend="Give more rows (labels are not needed), or switch healing off: heal=False.",
         )
     rng = np.random.default_rng(seed)
-    old, new = Walk(before, x), Walk(after, x)
     changed: set[int] = set()
     counts = _uses(after)
     done = []

@@ -25,6 +25,7 @@ class Walk:
         self.tensors: dict[int, np.ndarray] = {}
         self._left = Counter(index for call in graph.calls for index in call.inputs)
         arrays = _flat(graph.model, x)
+        self.rows = len(arrays[0])
         for index, array in enumerate(arrays):
             self.tensors[index] = array
 
@@ -46,9 +47,8 @@ class Walk:
                 self.tensors.pop(index, None)
 
     def _run(self, call: Call, operation: Any) -> list[np.ndarray]:
-        rows = len(self.tensors[call.inputs[0]])
         pieces = []
-        for start in range(0, rows, CHUNK):
+        for start in range(0, self.rows, CHUNK):
 
             def piece(value: Value, start: int = start) -> Any:
                 return keras.ops.convert_to_tensor(self.tensors[value.index][start : start + CHUNK])

@@ -69,7 +69,7 @@ class Prune:
 
         Raises:
             BudgetError: the budget is out of range or cannot be met.
-            PlanError: nothing can or would be removed.
+            PlanError: nothing can be removed.
             DataError: the criterion needs data and there is none.
         """
         name, budgets = self._budgets()

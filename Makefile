@@ -1,0 +1,53 @@
+# Everything runs in .venv, which the first command sets up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Training small convolutional nets is faster without oneDNN; logs stay quiet.
+export TF_ENABLE_ONEDNN_OPTS ?= 0
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help demo test quick lint format bench docs clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "secateur needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[tensorflow,demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[tensorflow,demo,examples,dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## run the main job on real data and print where the report is
+	$(BIN)/secateur demo
+
+test: $(VENV)/.dev  ## run the tests
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/.dev  ## run the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+lint: $(VENV)/.dev  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(VENV)/.dev  ## put the code into its style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## measure; each script prints one table
+	$(BIN)/python benchmarks/healing.py
+	$(BIN)/python benchmarks/scoring.py
+
+docs: $(VENV)/.dev  ## run every example of the documentation
+	$(BIN)/python -m pytest tests/house
+
+clean:  ## remove what the commands above made
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,146 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from secateur.errors import BudgetError, PlanError
+from secateur.graph.observe import observe
+from secateur.graph.trace import trace
+from secateur.planning.plan import Plan, plan
+from secateur.steps.cutting import cut
+from zoo import model_of
+
+
+def planned(model, **options):
+    graph = trace(model)
+    return plan(graph, observe(graph), **options)
+
+
+@pytest.fixture
+def model():
+    return model_of("residual")
+
+
+def test_the_weakest_units_go(model):
+    made = planned(model, ratio=0.3, round_to=1, by=lambda group, stats: np.arange(len(group)))
+    for entry in made.cuts:
+        assert entry.remove == tuple(range(len(entry.remove)))
+
+
+def test_widths_are_rounded(model):
+    made = planned(model, macs=0.5)
+    assert made.cuts
+    for entry in made.cuts:
+        assert (entry.units - len(entry.remove)) % 8 == 0
+
+
+def test_local_takes_the_same_share_of_each(model):
+    made = planned(model, ratio=0.5, scope="local", round_to=1)
+    assert {len(entry.remove) / entry.units for entry in made.cuts} == {0.5}
+    assert len(made.cuts) == 5
+
+
+def test_a_floor_stays(model):
+    made = planned(model, params=0.3, round_to=1, floor=0.4)
+    assert all(entry.units - len(entry.remove) >= 0.4 * entry.units for entry in made.cuts)
+
+
+def test_layers_can_be_kept_by_pattern():
+    model = model_of("dense")
+    first, second, _ = [layer.name for layer in model.layers]
+    made = planned(model, macs=0.7, round_to=1, keep=[first])
+    assert [entry.group for entry in made.cuts] == [second]
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(model):
+    with pytest.raises(PlanError, match="'stem_\\*' matches no layer"):
+        planned(model, macs=0.5, keep=["stem_*"])
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.5, -0.2, "half", True, float("nan")])
+def test_a_budget_out_of_range_is_an_error(model, value):
+    with pytest.raises(BudgetError, match="between 0 and 1"):
+        planned(model, macs=value)
+
+
+@pytest.mark.parametrize("budgets", [{}, {"macs": 0.5, "params": 0.5}])
+def test_exactly_one_budget_is_given(model, budgets):
+    with pytest.raises(BudgetError, match="exactly one budget"):
+        planned(model, **budgets)
+
+
+def test_a_budget_that_cannot_be_met_names_the_best_that_can(model):
+    with pytest.raises(BudgetError, match=r"cannot fall to 1\.0% .* smallest allowed width \d"):
+        planned(model, macs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("scope", "both"), ("round_to", 0), ("round_to", 2.5), ("floor", 1.0)]
+)
+def test_an_option_out_of_range_is_named(model, option, value):
+    with pytest.raises(PlanError) as caught:
+        planned(model, macs=0.5, **{option: value})
+    assert caught.value.where == option
+
+
+def test_keeping_every_layer_leaves_no_budget_to_meet(model):
+    with pytest.raises(BudgetError, match=r"smallest allowed width 100\.0% is left"):
+        planned(model, macs=0.9, keep=["*"])
+
+
+def test_a_model_with_nothing_to_remove_is_an_error():
+    i = keras.Input((4,))
+    with pytest.raises(PlanError, match="nothing in this model can be removed"):
+        planned(keras.Model(i, layers.Dense(2)(i)), macs=0.5)
+
+
+@pytest.mark.parametrize("scores", [np.zeros(3), np.full(16, np.nan)])
+def test_a_criterion_must_give_one_finite_score_a_unit(model, scores):
+    with pytest.raises(PlanError, match="one finite score a unit"):
+        planned(model, macs=0.5, by=lambda group, stats: scores)
+
+
+def test_a_criterion_says_what_it_needs(model):
+    with pytest.raises(PlanError, match="taylor needs taylor"):
+        planned(model, macs=0.5, by="taylor")
+
+
+def test_the_explanation_names_every_cut_and_the_saving(model):
+    made = planned(model, macs=0.5)
+    text = made.explain()
+    assert f"{made.after['macs']:,}" in text
+    for entry in made.cuts:
+        assert f"{entry.group}" in text
+        assert f"{entry.units} -> {entry.units - len(entry.remove)}" in text
+
+
+def test_a_plan_is_a_file(tmp_path, model):
+    made = planned(model, macs=0.5)
+    made.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == made
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cuts": 3}', "\x00"])
+def test_what_is_no_plan_is_refused(tmp_path, text):
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(PlanError, match="not a plan") as caught:
+        Plan.load(path)
+    assert str(path) == caught.value.where
+
+
+def test_a_missing_plan_is_refused(tmp_path):
+    with pytest.raises(PlanError, match="cannot be read"):
+        Plan.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("remove", [[99], [-1], list(range(16)), []])
+def test_a_plan_changed_by_hand_is_refused(model, remove):
+    made = planned(model, macs=0.5, round_to=1)
+    raw = json.loads(made.to_json())
+    stream = next(g for g in trace(model).groups if len(g) == 16)
+    raw["cuts"] = [{**raw["cuts"][0], "group": stream.name, "remove": remove}]
+    with pytest.raises(PlanError, match="changed by hand"):
+        cut(model, Plan.from_json(json.dumps(raw)))
