@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from secateur.steps.chain import chain
     from secateur.steps.cutting import cut
     from secateur.steps.finetune import FineTune
+    from secateur.steps.healing import heal
     from secateur.steps.masks import mask
     from secateur.steps.prune import Prune
 
@@ -35,6 +36,7 @@ _HOMES = {
     "chain": "secateur.steps.chain",
     "cut": "secateur.steps.cutting",
     "export": "secateur.formats.onnx",
+    "heal": "secateur.steps.healing",
     "load": "secateur.models.load:load_model",
     "mask": "secateur.steps.masks",
     "measure": "secateur.cost.measure",
@@ -55,6 +57,7 @@ __all__ = [
     "chain",
     "cut",
     "export",
+    "heal",
     "load",
     "mask",
     "measure",
