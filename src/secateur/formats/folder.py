@@ -1,4 +1,4 @@
-"""A folder is there whole, or not there at all."""
+"""A folder or a file is there whole, or not there at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from secateur.errors import OutputError
+
+# The ending of what is not whole yet.
+PARTIAL = ".partial"
 
 
 @contextlib.contextmanager
@@ -39,6 +42,23 @@ def new_folder(out: str | Path, *, replaces: str | None = None) -> Iterator[Path
         raise _cannot_write(final, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path to write to, which takes the name `path` when the block ends without an error.
+
+    A file that is already at `path` is replaced, or stays as it was. Raises what the system raises.
+    """
+    final = Path(path)
+    partial = final.with_name(final.name + PARTIAL)
+    try:
+        yield partial
+        sync(partial)
+        os.replace(partial, final)
+        sync(final.parent)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def check_free(out: Path, *, replaces: str | None = None) -> None:
@@ -82,7 +102,7 @@ def _settle(folder: Path) -> None:
 
 def _beside(final: Path) -> Path:
     """Make a hidden folder beside `final`, on the same disk, so that a rename moves it."""
-    folder = final.parent / f".{final.name}.{secrets.token_hex(4)}.partial"
+    folder = final.parent / f".{final.name}.{secrets.token_hex(4)}{PARTIAL}"
     folder.mkdir()
     return folder
 

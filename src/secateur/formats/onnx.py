@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +26,7 @@ from secateur.formats.artifact import (
     entry_for,
     files_of,
 )
-from secateur.formats.folder import new_folder
+from secateur.formats.folder import new_file, new_folder
 from secateur.formats.inputs import input_names, input_structure
 from secateur.formats.parity import Inputs, compare, random_inputs
 from secateur.formats.quiet import quiet
@@ -68,7 +69,8 @@ def to_onnx(model: keras.Model, path: str | Path) -> None:
     structure = input_structure(model)
     converted = _convert(model, structure)
     try:
-        Path(path).write_bytes(converted.SerializeToString())
+        with new_file(path) as partial:
+            partial.write_bytes(converted.SerializeToString())
     except OSError as error:
         raise OutputError(
             f"the model cannot be written ({error.strerror}).",
@@ -145,8 +147,8 @@ def export(
             output=output_kind(written, contract),
             contract_sha256=None if contract is None else contract.fingerprint(),
             parity=parity,
-            metrics=_as_dict(metrics),
-            cost=_as_dict(cost),
+            metrics=_plain(metrics or {}),
+            cost=_plain(cost or {}),
             recipe=recipe,
             data_fingerprint=data_fingerprint,
             versions=_versions(),
@@ -182,11 +184,19 @@ def _save_keras(model: keras.Model, path: Path) -> None:
         model.save(path)
 
 
-def _as_dict(value: Any) -> dict[str, Any]:
-    """Return a mapping or pydantic value as what JSON can hold."""
-    if value is None:
-        return {}
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else dict(value)
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: a number that is not finite becomes None."""
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump(mode="json"))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def _versions() -> dict[str, str]:

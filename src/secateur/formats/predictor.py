@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.errors import ArtifactError, DataError, MissingExtraError
+from secateur.errors import ArtifactError, DataError, MissingExtraError, ModelError
 from secateur.formats.artifact import Artifact, Manifest, TensorSpec
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Predictor:
             x: the model's input as `encode` makes it, or a mapping from input name to array.
 
         Raises:
-            DataError: an input is missing, or has a shape that the model does not take.
+            DataError: an input is missing, or has a shape or type that the model does not take.
+            ModelError: the runtime fails.
         """
         return as_answer(self.raw(x), self.manifest.output)
 
@@ -55,7 +56,14 @@ class Predictor:
         output = self.manifest.outputs[0]
         if not len(next(iter(feed.values()))):
             return np.zeros((0, *(axis or 1 for axis in output.shape[1:])), output.dtype)
-        return np.asarray(self._session.run([output.name], feed)[0])
+        try:
+            return np.asarray(self._session.run([output.name], feed)[0])
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime cannot run the model ({str(error).splitlines()[0]}).",
+                where=self.artifact.model_path,
+                mend="Export the model again, with a sample of its data.",
+            ) from error
 
 
 def open_session(path: str | Path, *, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -112,6 +120,10 @@ def _checked(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
         wanted = ", ".join("rows" if i == 0 else str(a) for i, a in enumerate(spec.shape))
         raise DataError(
             f"the model's input {spec.name!r} takes ({wanted}) and received {array.shape}."
+        )
+    if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
+        raise DataError(
+            f"the model's input {spec.name!r} takes {spec.dtype} and received {array.dtype}."
         )
     return np.ascontiguousarray(array, dtype=spec.dtype)
 

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import IO, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from secateur.errors import OutputError
-from secateur.scoring.sink import PARTIAL, cannot_write
+from secateur.formats.folder import PARTIAL
+from secateur.scoring.sink import cannot_write
 
 LEDGER = "ledger.jsonl"
 QUARANTINE = "quarantine"
@@ -90,6 +92,8 @@ class Ledger:
 
     Attributes:
         entries: the parts that are done and whose files are there, by key.
+        counts: the sums over all entries of "rows", "scored", "quarantined", "unread" parts, and
+            "uncounted" parts, which are unread and of which nobody knows how many rows they have.
     """
 
     def __init__(self, out: Path, job: Job, *, resume: bool = True):
@@ -101,6 +105,7 @@ class Ledger:
         """
         self.out = out
         self.entries: dict[tuple[str, int], Entry] = {}
+        self.counts: Counter[str] = Counter()
         self._file = _open(out)
         try:
             lines = _whole_lines(self._file)
@@ -108,10 +113,12 @@ class Ledger:
                 self._append(job)
             else:
                 _check_job(out, lines[0], job, resume=resume)
-                for number, line in enumerate(lines[1:], start=2):
-                    entry = _parse(Entry, line, out, number)
-                    self.entries[entry.key] = entry
-            self._keep_whole_parts()
+                parsed = (_parse(Entry, line, out, i) for i, line in enumerate(lines[1:], start=2))
+                # A part that was lost and done again has two lines, of which the last one counts.
+                for entry in {entry.key: entry for entry in parsed}.values():
+                    if _is_there(out, entry):
+                        self._add(entry)
+            self._remove_strays()
         except BaseException:
             self._file.close()
             raise
@@ -119,7 +126,17 @@ class Ledger:
     def append(self, entry: Entry) -> None:
         """Write down that a part is done; its files must be in place."""
         self._append(entry)
+        self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
         self.entries[entry.key] = entry
+        self.counts += Counter(
+            rows=entry.rows,
+            scored=entry.scored,
+            quarantined=entry.quarantined,
+            unread=entry.unread,
+            uncounted=entry.unread and not entry.rows,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -135,9 +152,8 @@ class Ledger:
         except OSError as error:
             raise cannot_write(self.out / LEDGER, error) from error
 
-    def _keep_whole_parts(self) -> None:
-        """Forget parts whose files are gone, and remove files that no part owns."""
-        self.entries = {key: e for key, e in self.entries.items() if _is_there(self.out, e)}
+    def _remove_strays(self) -> None:
+        """Remove the files that no part owns: a process was killed while it wrote them."""
         owned = {part_path(self.out, e.number) for e in self.entries.values()}
         owned |= {quarantine_path(self.out, e.number) for e in self.entries.values()}
         for folder in (self.out, self.out / QUARANTINE):

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from secateur.scoring.ledger import Entry
-from secateur.scoring.part import Help, StoppedError, score_part
+from secateur.scoring.part import Helpers, StoppedError, score_part
 from secateur.scoring.pieces import Piece
 from secateur.scoring.scorer import Scorer
 
@@ -69,9 +69,9 @@ def run_local(
     """
     stop, meter = threading.Event(), Meter()
     crowd = ThreadPoolExecutor(threads, "secateur-part")
-    helpers = ThreadPoolExecutor(threads, "secateur-block")
+    idle = ThreadPoolExecutor(threads, "secateur-block")
     # With fewer parts than threads, the idle ones score blocks of the parts that there are.
-    help = Help(helpers, 2 * threads) if len(todo) < threads else None
+    helpers = Helpers(idle, 2 * threads) if len(todo) < threads else None
 
     def score_one(number: int, piece: Piece) -> Entry:
         if stop.is_set():
@@ -83,7 +83,7 @@ def run_local(
             piece,
             stop=stop,
             seen=lambda rows: meter.seen(number, rows),
-            help=help,
+            helpers=helpers,
         )
 
     waiting: set[Future[Entry]] = set()
@@ -102,4 +102,4 @@ def run_local(
     finally:
         stop.set()
         crowd.shutdown(cancel_futures=True)
-        helpers.shutdown(cancel_futures=True)
+        idle.shutdown(cancel_futures=True)

@@ -26,7 +26,7 @@ class StoppedError(Exception):
 
 
 @dataclass(frozen=True)
-class Help:
+class Helpers:
     """Threads that have no part of their own, and how many blocks to read ahead for them."""
 
     executor: Executor
@@ -41,7 +41,7 @@ def score_part(
     *,
     stop: threading.Event,
     seen: Callable[[int], None],
-    help: Help | None = None,
+    helpers: Helpers | None = None,
 ) -> Entry:
     """Score a piece into the files of part `number`, and return what to write into the ledger.
 
@@ -54,14 +54,14 @@ def score_part(
         piece: what to score.
         stop: once set, the part is given up and leaves no file.
         seen: called with the number of rows of each block that is done.
-        help: other threads that may score blocks of this piece.
+        helpers: other threads that may score blocks of this piece.
 
     Raises:
         OutputError: the files cannot be written.
         StoppedError: `stop` was set.
     """
     try:
-        return _score(scorer, out, number, piece, stop, seen, help)
+        return _score(scorer, out, number, piece, stop, seen, helpers)
     except DataError as error:
         return _quarantine(out, number, piece, error)
 
@@ -73,12 +73,12 @@ def _score(
     piece: Piece,
     stop: threading.Event,
     seen: Callable[[int], None],
-    help: Help | None,
+    helpers: Helpers | None,
 ) -> Entry:
     rows = 0
     with Sink(part_path(out, number)) as scores, Sink(quarantine_path(out, number)) as bad:
         blocks = scorer.blocks(piece)
-        for scored in _in_order(lambda block: scorer.score(piece, block), blocks, help):
+        for scored in _in_order(lambda block: scorer.score(piece, block), blocks, helpers):
             if stop.is_set():
                 raise StoppedError
             if scored.scores is not None:
@@ -120,16 +120,18 @@ def _quarantine(out: Path, number: int, piece: Piece, error: DataError) -> Entry
     )
 
 
-def _in_order(work: Callable[[_I], _O], items: Iterable[_I], help: Help | None) -> Iterator[_O]:
+def _in_order(
+    work: Callable[[_I], _O], items: Iterable[_I], helpers: Helpers | None
+) -> Iterator[_O]:
     """Do `work` on each item, with help where there is some, and yield results in order."""
-    if help is None:
+    if helpers is None:
         yield from map(work, items)
         return
     waiting: deque[Future[_O]] = deque()
     try:
         for item in items:
-            waiting.append(help.executor.submit(work, item))
-            if len(waiting) > help.ahead:
+            waiting.append(helpers.executor.submit(work, item))
+            if len(waiting) > helpers.ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -23,7 +23,7 @@ from secateur.errors import (
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
 from secateur.scoring.answers import RESERVED, Probability, probability_columns
-from secateur.scoring.ledger import Entry, Job, Ledger
+from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger
 from secateur.scoring.local import run_local
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer
@@ -59,6 +59,8 @@ def score(
     with the data. A job that was stopped, in whatever way, goes on where it stood when it is
     started again. A file that cannot be read is quarantined as a whole, in one line whose `rows`
     says how many rows that are; the job goes on.
+
+    `pandas.read_parquet(sorted(glob("out/part-*.parquet")))` reads all scores.
 
     Args:
         artifact: a model that was exported with a contract.
@@ -106,8 +108,7 @@ def score(
     )
     with Ledger(out, job, resume=resume) as ledger:
         todo = list(_to_do(pieces, ledger))
-        resumed = len(ledger.entries)
-        before = sum(entry.rows for entry in ledger.entries.values())
+        resumed, before = len(ledger.entries), ledger.counts["rows"]
 
         def tick(rows: int) -> None:
             if progress is not None:
@@ -115,12 +116,23 @@ def score(
 
         def done(entry: Entry) -> None:
             ledger.append(entry)
-            _check_share(ledger, max_bad, len(pieces), out)
+            _check_share(ledger, max_bad, len(pieces))
 
-        _check_share(ledger, max_bad, len(pieces), out)
+        _check_share(ledger, max_bad, len(pieces))
         tick(0)
         run_local(scorer, out, todo, threads=workers, done=done, tick=tick)
-        tally = _tally(ledger, resumed, before, parts, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        tally = Tally(
+            parts=len(ledger.entries),
+            resumed=resumed,
+            rows=ledger.counts["rows"],
+            scored=ledger.counts["scored"],
+            quarantined=ledger.counts["quarantined"],
+            unread=ledger.counts["unread"],
+            bytes=sum(part.bytes for part in parts),
+            seconds=round(seconds, 3),
+            rows_per_second=round((ledger.counts["rows"] - before) / seconds, 1),
+        )
         write_text(out / TALLY, tally.model_dump_json(indent=2) + "\n")
     return tally
 
@@ -141,39 +153,19 @@ def _to_do(pieces: Sequence[Piece], ledger: Ledger) -> Iterator[tuple[int, Piece
     yield from zip(free, left, strict=False)
 
 
-def _tally(
-    ledger: Ledger, resumed: int, before: int, parts: Sequence[Part], seconds: float
-) -> Tally:
-    entries = ledger.entries.values()
-    rows = sum(entry.rows for entry in entries)
-    return Tally(
-        parts=len(entries),
-        resumed=resumed,
-        rows=rows,
-        scored=sum(entry.scored for entry in entries),
-        quarantined=sum(entry.quarantined for entry in entries),
-        unread=sum(entry.unread for entry in entries),
-        bytes=sum(part.bytes for part in parts),
-        seconds=round(seconds, 3),
-        rows_per_second=round((rows - before) / seconds, 1),
-    )
-
-
-def _check_share(ledger: Ledger, max_bad: float | None, pieces: int, out: Path) -> None:
+def _check_share(ledger: Ledger, max_bad: float | None, pieces: int) -> None:
     """Raise where too many rows are bad: of all rows at the end, of many rows before."""
     if max_bad is None:
         return
-    entries = ledger.entries.values()
-    rows = sum(entry.rows for entry in entries)
-    bad = sum(entry.quarantined for entry in entries)
-    unknown = sum(entry.unread and not entry.rows for entry in entries)
-    if len(entries) < pieces and rows < _SHARE_FROM:
+    rows, bad = ledger.counts["rows"], ledger.counts["quarantined"]
+    uncounted = ledger.counts["uncounted"]
+    if len(ledger.entries) < pieces and rows < _SHARE_FROM:
         return
-    if bad > max_bad * rows or unknown > max_bad * pieces:
-        also = f", and {unknown} of {pieces} parts could not be read" if unknown else ""
+    if bad > max_bad * rows or uncounted > max_bad * pieces:
+        also = f", and {uncounted} of {pieces} parts could not be read" if uncounted else ""
         raise TooManyBadRowsError(
             f"{bad:,} of {rows:,} rows are bad{also}; at most {max_bad:.2%} may be.",
-            where=out / "quarantine",
+            where=ledger.out / QUARANTINE,
             mend="Read the reasons there; a larger `max_bad` goes on from here.",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,9 +14,7 @@ import pyarrow.parquet as pq
 
 from secateur.data.values import is_text
 from secateur.errors import OutputError
-from secateur.formats.folder import sync
-
-PARTIAL = ".partial"
+from secateur.formats.folder import PARTIAL, new_file, sync
 
 
 def _encoding(table: pa.Table) -> dict[str, Any]:
@@ -84,15 +83,8 @@ class Sink:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file so that it is there whole, or as it was before."""
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        with _told(path):
-            partial.write_text(text, encoding="utf-8")
-            sync(partial)
-            os.replace(partial, path)
-            sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _told(path), new_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def cannot_write(path: Path, error: BaseException) -> OutputError:
@@ -106,7 +98,7 @@ def cannot_write(path: Path, error: BaseException) -> OutputError:
 
 
 @contextlib.contextmanager
-def _told(path: Path):
+def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:

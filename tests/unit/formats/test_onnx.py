@@ -284,3 +284,11 @@ def test_model_that_gives_nan(dense, tmp_path):
     model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
     with pytest.raises(ModelError, match="not finite numbers"):
         export(model, tmp_path / "a")
+
+
+def test_metrics_become_what_json_can_hold(dense, tmp_path):
+    metrics = {"r2": float("nan"), "mae": np.float32(0.5), "confusion": np.eye(2, dtype=int)}
+    export(dense(), tmp_path / "a", metrics=metrics, cost={"runs": (1, 2)})
+    manifest = Artifact.open(tmp_path / "a").manifest
+    assert manifest.metrics == {"r2": None, "mae": 0.5, "confusion": [[1, 0], [0, 1]]}
+    assert manifest.cost == {"runs": [1, 2]}

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from secateur.errors import ArtifactError, DataError
+from secateur.errors import ArtifactError, DataError, ModelError
 from secateur.formats.onnx import export
 from secateur.formats.predictor import Predictor, as_answer
 
@@ -70,6 +70,7 @@ def test_threads_agree(dense, three_classes, tmp_path):
     [
         (np.zeros((4, 6), "float32"), r"input 'numeric' takes \(rows, 5\) and received \(4, 6\)"),
         (np.zeros(5, "float32"), r"received \(5,\)"),
+        (np.zeros((4, 5), "complex64"), "input 'numeric' takes float32 and received complex64"),
         (
             {"a": np.zeros((4, 5)), "b": np.zeros((4, 5))},
             "input 'numeric' is missing; received a, b",
@@ -90,3 +91,15 @@ def test_file_that_is_not_a_model(dense, tmp_path):
     assert caught.value.where == str(artifact.model_path)
     with pytest.raises(ArtifactError, match="has 8 bytes"):
         Predictor(tmp_path / "a")
+
+
+def test_code_that_no_embedding_has(tmp_path):
+    import keras
+
+    codes = keras.Input((2,), dtype="int32", name="categorical")
+    words = keras.layers.Flatten()(keras.layers.Embedding(4, 3)(codes))
+    model = keras.Model(codes, keras.layers.Dense(2)(words))
+    predictor = Predictor(export(model, tmp_path / "a"))
+    with pytest.raises(ModelError, match="ONNX Runtime cannot run the model") as caught:
+        predictor.predict(np.full((1, 2), 9, "int32"))
+    assert caught.value.where == str(tmp_path / "a" / "model.onnx")

@@ -114,3 +114,12 @@ def quarantined(out):
     """Return all bad rows of an output folder as a list of dicts."""
     files = sorted(Path(out, "quarantine").glob("part-*.parquet"))
     return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def assert_scores_of(out, x):
+    """Check that an output folder holds the scores of all rows of `x`, in order, by id."""
+    table = scores(out)
+    classes, probabilities = expected(x)
+    np.testing.assert_array_equal(table["id"].cast(pa.int64()).to_numpy(), np.arange(len(x)))
+    np.testing.assert_array_equal(table["prediction"].to_pylist(), classes)
+    np.testing.assert_allclose(table["probability"].to_numpy(), probabilities, rtol=1e-5)

@@ -10,20 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from secateur.data.contract import Contract, NumericColumn, Target
-from secateur.errors import (
-    ArtifactError,
-    ContractError,
-    DataError,
-    OutputError,
-    SecateurError,
-    TooManyBadRowsError,
-)
+from secateur.data import delimited
+from secateur.data.contract import Contract, ListColumn, NumericColumn, Target
 from secateur.scoring import pieces
 from secateur.scoring.score import score
 from secateur.scoring.scorer import CHUNK_ROWS
 from unit.scoring.artifacts import (
     as_table,
+    assert_scores_of,
     expected,
     image_contract,
     numbers,
@@ -36,19 +30,6 @@ from unit.scoring.artifacts import (
 )
 
 
-@pytest.fixture
-def artifact(tmp_path):
-    return write_artifact(tmp_path / "artifact", table_contract(keys=("id",)))
-
-
-def check(table, x):
-    """Check that a table holds the scores of all rows of `x`, in order, by id."""
-    classes, probabilities = expected(x)
-    np.testing.assert_array_equal(table["id"].cast(pa.int64()).to_numpy(), np.arange(len(x)))
-    np.testing.assert_array_equal(table["prediction"].to_pylist(), classes)
-    np.testing.assert_allclose(table["probability"].to_numpy(), probabilities, rtol=1e-5)
-
-
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("batch_rows", [None, 7])
 def test_every_row_is_scored(artifact, tmp_path, threads, batch_rows):
@@ -59,7 +40,7 @@ def test_every_row_is_scored(artifact, tmp_path, threads, batch_rows):
     assert (tally.parts, tally.rows, tally.scored, tally.quarantined) == (4, 878, 878, 0)
     assert tally.bytes == sum(f.stat().st_size for f in (tmp_path / "data").iterdir())
     table = scores(tmp_path / "out")
-    check(table, x)
+    assert_scores_of(tmp_path / "out", x)
     assert table["row"].to_pylist() == [*range(300), 0, *range(500), *range(77)]
     assert table["source"].to_pylist()[300] == "data-001.parquet"
     assert sorted(os.listdir(tmp_path / "out")) == [
@@ -72,7 +53,7 @@ def test_every_row_is_scored(artifact, tmp_path, threads, batch_rows):
 def test_more_rows_than_a_chunk(artifact, tmp_path):
     x = write_parquet_files(tmp_path / "data", [3 * CHUNK_ROWS + 5])
     score(artifact, tmp_path / "data", tmp_path / "out")
-    check(scores(tmp_path / "out"), x)
+    assert_scores_of(tmp_path / "out", x)
 
 
 def test_large_file_is_many_parts(artifact, tmp_path, monkeypatch):
@@ -80,7 +61,7 @@ def test_large_file_is_many_parts(artifact, tmp_path, monkeypatch):
     x = write_parquet_files(tmp_path / "data", [1000], row_group_size=50)
     tally = score(artifact, tmp_path / "data", tmp_path / "out")
     assert (tally.parts, tally.rows) == (10, 1000)
-    check(scores(tmp_path / "out"), x)
+    assert_scores_of(tmp_path / "out", x)
     assert scores(tmp_path / "out")["row"].to_pylist() == list(range(1000))
 
 
@@ -94,7 +75,7 @@ def test_other_tables(artifact, tmp_path, ending):
             writer.write_table(as_table(x))
     tally = score(artifact, tmp_path / f"data{ending}", tmp_path / "out", threads=3)
     assert (tally.rows, tally.scored) == (500, 500)
-    check(scores(tmp_path / "out"), x)
+    assert_scores_of(tmp_path / "out", x)
 
 
 def test_sequences(tmp_path):
@@ -105,6 +86,52 @@ def test_sequences(tmp_path):
     x = write_parquet_files(tmp_path / "data", [40], columns=6)
     assert score(artifact, tmp_path / "data", tmp_path / "out").scored == 40
     assert scores(tmp_path / "out")["prediction"].to_pylist() == list(expected(x)[0])
+
+
+def test_sequences_in_a_list_column(tmp_path):
+    many = {"length": 6, "mean": (0.0,) * 6, "std": (1.0,) * 6, "low": -4, "high": 4}
+    contract = Contract(
+        kind="sequence",
+        columns=(ListColumn(name="signal", **many),),
+        shape=(3, 2),
+        target=Target(name="y", classes=("low", "middle", "high")),
+    )
+    artifact = write_artifact(tmp_path / "artifact", contract)
+    x = numbers(20, columns=6)
+    signal = [*x.tolist(), [1.0, 2.0]]
+    pq.write_table(pa.table({"signal": signal}), tmp_path / "data.parquet")
+    tally = score(artifact, tmp_path / "data.parquet", tmp_path / "out")
+    assert (tally.scored, tally.quarantined) == (20, 1)
+    assert scores(tmp_path / "out")["prediction"].to_pylist() == list(expected(x)[0])
+    (bad,) = quarantined(tmp_path / "out")
+    assert (bad["row"], bad["reason"]) == (20, "column signal: 2 numbers in the list, not 6")
+
+
+def test_csv_without_a_header(tmp_path):
+    fields = ("y", "f0", "f1", "f2", "f3")
+    contract = table_contract().model_copy(update={"fields": fields})
+    artifact = write_artifact(tmp_path / "artifact", contract)
+    x = numbers(30)
+    rows = [["low", *row] for row in x.tolist()]
+    (tmp_path / "data.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+    assert score(artifact, tmp_path / "data.csv", tmp_path / "out").scored == 30
+    assert scores(tmp_path / "out")["prediction"].to_pylist() == list(expected(x)[0])
+
+
+def test_key_of_a_csv_file_keeps_its_type_where_a_later_block_has_bad_values(
+    artifact, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(delimited.read_blocks.__kwdefaults__, "block_bytes", 2000)
+    x = numbers(300)
+    lines = [",".join(map(str, [i, *row])) for i, row in enumerate(x.tolist())]
+    lines[250] = "250,abc,0,0,0"
+    lines[20] = "20,,0,0,0"
+    (tmp_path / "data.csv").write_text("\n".join(["id,f0,f1,f2,f3", *lines]))
+    tally = score(artifact, tmp_path / "data.csv", tmp_path / "out", keys=["f0", "id"])
+    assert (tally.scored, tally.quarantined, tally.unread) == (298, 2, 0)
+    table = scores(tmp_path / "out")
+    assert table["id"].type == pa.string()
+    np.testing.assert_allclose(table["f0"], np.delete(x[:, 0], [20, 250]), rtol=1e-6)
 
 
 def test_regression(tmp_path):
@@ -233,176 +260,3 @@ def test_images(tmp_path):
     reasons = {row["source"]: row["reason"] for row in quarantined(tmp_path / "out")}
     assert reasons["1/04.png"] == "the file is empty."
     assert reasons["0/03.png"].startswith("the image cannot be decoded")
-
-
-def test_second_run_does_nothing_again(artifact, tmp_path):
-    write_parquet_files(tmp_path / "data", [30, 40])
-    first = score(artifact, tmp_path / "data", tmp_path / "out")
-    times = {f.name: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("part-*")}
-    second = score(artifact, tmp_path / "data", tmp_path / "out")
-    assert {f.name: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("part-*")} == times
-    assert (second.resumed, second.rows, second.scored) == (2, first.rows, first.scored)
-    assert second.rows_per_second == 0
-
-
-def test_part_that_is_lost_is_done_again(artifact, tmp_path):
-    x = write_parquet_files(tmp_path / "data", [30, 40, 50])
-    score(artifact, tmp_path / "data", tmp_path / "out")
-    (tmp_path / "out" / "part-00001.parquet").unlink()
-    tally = score(artifact, tmp_path / "data", tmp_path / "out")
-    assert (tally.resumed, tally.parts, tally.rows) == (2, 3, 120)
-    check(scores(tmp_path / "out"), x)
-
-
-def test_file_that_is_added_is_scored(artifact, tmp_path):
-    write_parquet_files(tmp_path / "data", [30, 40])
-    score(artifact, tmp_path / "data", tmp_path / "out")
-    pq.write_table(as_table(numbers(5)), tmp_path / "data" / "before.parquet")
-    pq.write_table(as_table(numbers(6)), tmp_path / "data" / "a-first.parquet")
-    tally = score(artifact, tmp_path / "data", tmp_path / "out")
-    assert (tally.parts, tally.resumed, tally.rows) == (4, 2, 81)
-    assert scores(tmp_path / "out").num_rows == 81
-
-
-def test_file_that_changed_or_is_gone(artifact, tmp_path):
-    write_parquet_files(tmp_path / "data", [30, 40])
-    score(artifact, tmp_path / "data", tmp_path / "out")
-    pq.write_table(as_table(numbers(31)), tmp_path / "data" / "data-000.parquet")
-    with pytest.raises(
-        OutputError, match=r"data-000\.parquet was scored, and has changed"
-    ) as caught:
-        score(artifact, tmp_path / "data", tmp_path / "out")
-    assert caught.value.where == str(tmp_path / "out")
-    (tmp_path / "data" / "data-000.parquet").unlink()
-    with pytest.raises(OutputError, match=r"data-000\.parquet was scored"):
-        score(artifact, tmp_path / "data", tmp_path / "out")
-
-
-def test_other_model_is_refused(artifact, tmp_path):
-    write_parquet_files(tmp_path / "data", [30])
-    score(artifact, tmp_path / "data", tmp_path / "out")
-    other = write_artifact(tmp_path / "other", artifact.contract, seed=1)
-    with pytest.raises(OutputError, match="another job: its model is"):
-        score(other, tmp_path / "data", tmp_path / "out")
-
-
-def test_too_many_bad_rows_can_go_on(artifact, tmp_path):
-    x = numbers(100)
-    x[:11, 0] = np.nan
-    (tmp_path / "data").mkdir()
-    pq.write_table(as_table(x), tmp_path / "data" / "a.parquet")
-    with pytest.raises(
-        TooManyBadRowsError, match=r"11 of 100 rows are bad; at most 10\.00%"
-    ) as bad:
-        score(artifact, tmp_path / "data", tmp_path / "out", max_bad=0.1)
-    assert bad.value.where == str(tmp_path / "out" / "quarantine")
-    assert bad.value.exit_code == 3
-    assert not (tmp_path / "out" / "tally.json").exists()
-    tally = score(artifact, tmp_path / "data", tmp_path / "out", max_bad=0.11)
-    assert (tally.resumed, tally.quarantined) == (1, 11)
-
-
-def test_files_that_nobody_could_count_are_too_many(artifact, tmp_path):
-    write_parquet_files(tmp_path / "data", [10, 10])
-    (tmp_path / "data" / "data-001.parquet").write_bytes(b"no parquet")
-    with pytest.raises(TooManyBadRowsError, match="1 of 2 parts could not be read"):
-        score(artifact, tmp_path / "data", tmp_path / "out", max_bad=0.4)
-
-
-def test_progress(artifact, tmp_path):
-    write_parquet_files(tmp_path / "data", [300, 400, 500])
-    heard = []
-    score(artifact, tmp_path / "data", tmp_path / "out", progress=lambda *now: heard.append(now))
-    assert heard[0] == (0, 0, 3)
-    assert heard[-1] == (1200, 3, 3)
-    assert heard == sorted(heard)
-
-
-def test_progress_that_fails_ends_the_job_and_loses_nothing(artifact, tmp_path):
-    x = write_parquet_files(tmp_path / "data", [50] * 20)
-
-    def interrupt(rows, parts, total):
-        if parts >= 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        score(artifact, tmp_path / "data", tmp_path / "out", threads=1, progress=interrupt)
-    assert not list((tmp_path / "out").glob("*.partial"))
-    tally = score(artifact, tmp_path / "data", tmp_path / "out")
-    assert tally.resumed >= 3
-    check(scores(tmp_path / "out"), x)
-
-
-def test_disk_that_fills_up(artifact, tmp_path, monkeypatch):
-    x = write_parquet_files(tmp_path / "data", [50] * 6)
-    real, calls = pq.ParquetWriter.write_table, []
-
-    def full(self, *arguments, **options):
-        calls.append(1)
-        if len(calls) > 3:
-            raise OSError(28, "No space left on device")
-        return real(self, *arguments, **options)
-
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
-    with pytest.raises(OutputError, match="No space left on device"):
-        score(artifact, tmp_path / "data", tmp_path / "out")
-    assert not list((tmp_path / "out").rglob("*.partial"))
-    monkeypatch.undo()
-    score(artifact, tmp_path / "data", tmp_path / "out")
-    check(scores(tmp_path / "out"), x)
-
-
-def test_job_that_is_wrong_leaves_no_output(artifact, tmp_path):
-    write_parquet_files(tmp_path / "data", [10])
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    cases = [
-        ({"source": tmp_path / "absent"}, DataError, "no such file or folder"),
-        ({"source": bare}, DataError, "the folder is empty"),
-        ({"artifact": tmp_path / "data"}, ArtifactError, "holds no manifest"),
-        ({"keys": ["idd"]}, ContractError, "no column 'idd'; did you mean 'id'"),
-        ({"keys": ["row"]}, ContractError, "'row' has the name of a column of the scores"),
-        ({"threads": 0}, SecateurError, "`threads` is 0"),
-        ({"batch_rows": 0}, SecateurError, "`batch_rows` is 0"),
-        ({"max_bad": 2}, SecateurError, "`max_bad` is 2"),
-        ({"engine": "cluster"}, SecateurError, "no engine 'cluster'"),
-        ({"out": tmp_path / "data"}, OutputError, "inside the source"),
-        ({"out": tmp_path / "data" / "deep"}, OutputError, "inside the source"),
-    ]
-    for changes, kind, message in cases:
-        values = {"artifact": artifact, "source": tmp_path / "data", "out": tmp_path / "out"}
-        values |= changes
-        with pytest.raises(kind, match=message):
-            score(values.pop("artifact"), values.pop("source"), values.pop("out"), **values)
-        assert not (tmp_path / "out").exists()
-        assert os.listdir(tmp_path / "data") == ["data-000.parquet"]
-
-
-def test_source_of_which_nothing_can_be_read(artifact, tmp_path):
-    (tmp_path / "data").mkdir()
-    for name in ("a.parquet", "b.parquet"):
-        (tmp_path / "data" / name).write_bytes(b"no parquet")
-    with pytest.raises(DataError, match="the file cannot be read") as caught:
-        score(artifact, tmp_path / "data", tmp_path / "out")
-    assert caught.value.where == str(tmp_path / "data" / "a.parquet")
-    assert not (tmp_path / "out").exists()
-
-
-def test_source_without_the_columns(artifact, tmp_path):
-    pq.write_table(pa.table({"id": [1], "f00": [1.0]}), tmp_path / "a.parquet")
-    with pytest.raises(ContractError, match="no column 'f0'; did you mean 'f00'"):
-        score(artifact, tmp_path / "a.parquet", tmp_path / "out")
-
-
-def test_artifact_that_cannot_score(tmp_path):
-    write_parquet_files(tmp_path / "data", [10])
-    contract = Contract(kind="array", shape=(4,), target=Target(name="y", classes=("a", "b")))
-    artifact = write_artifact(tmp_path / "arrays", contract)
-    with pytest.raises(ArtifactError, match="trained on arrays"):
-        score(artifact, tmp_path / "data", tmp_path / "out")
-
-
-def test_keys_of_images(tmp_path):
-    artifact = write_artifact(tmp_path / "artifact", image_contract())
-    with pytest.raises(ContractError, match="images have no key columns"):
-        score(artifact, tmp_path, tmp_path / "out", keys=["id"])
