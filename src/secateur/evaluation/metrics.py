@@ -58,12 +58,16 @@ class Metrics(BaseModel):
         ranked = self.auc is not None and self.auc > 0.6
         return (self.accuracy or 0.0) <= (self.chance or 0.0) * 1.1 and not (learned or ranked)
 
+    @property
+    def _uneven(self) -> bool:
+        return (self.chance or 0.0) * (len(self.per_class or ()) or 2) > 1.3
+
     def summary(self) -> str:
         """Return one line of figures for a person."""
         if self.task == "regression":
             return f"R2 {self.r2:.3f}, MAE {self.mae:.4g}, RMSE {self.rmse:.4g} on {self.rows} rows"
         parts = [f"accuracy {self.accuracy:.1%}", f"macro-F1 {self.macro_f1:.3f}"]
-        if self.balanced_accuracy is not None:
+        if self.balanced_accuracy is not None and self._uneven:
             parts.append(f"balanced accuracy {self.balanced_accuracy:.1%}")
         if self.auc is not None:
             parts.append(f"AUC {self.auc:.3f}")

@@ -132,9 +132,9 @@ class _Job:
                 mend="Add `target: NAME` under `data:`.",
             )
         rows = " + ".join(f"{each.rows:,}" for each in (data.train, data.validation, data.test))
-        self.say(f"read      {rows} rows to train, validate and test on")
+        self.say(f"read       {rows} rows to train, validate and test on")
         for note in data.notes:
-            self.say(f"          {note}")
+            self.say(f"           {note}")
         return data
 
     def build(self, data: Dataset) -> keras.Model:
@@ -164,7 +164,7 @@ class _Job:
         """Train the model, unless it was loaded and the recipe trains nothing; measure it."""
         folder = self.folder
         if folder.has("baseline"):
-            self.say("baseline  done before")
+            self.say("baseline   done before")
             self.warn_near_chance(self.stages("baseline")[0])
             return load_model(folder.baseline)
         start = time.perf_counter()
@@ -191,7 +191,7 @@ class _Job:
         )
         self.keep("baseline", [stage])
         folder.forget("train")
-        self.say(f"baseline  {found.summary()}")
+        self.say(f"baseline   {found.summary()}")
         self.warn_near_chance(stage)
         return model
 
@@ -205,14 +205,14 @@ class _Job:
             f"The baseline is near chance ({name} {value:.3f}): if it is a trained model, it may "
             "expect its inputs prepared in another way."
         )
-        self.say(f"warning   {self.warnings[-1]}")
+        self.say(f"warning    {self.warnings[-1]}")
 
     def step(self, index: int, step: Any, model: keras.Model, data: Dataset) -> keras.Model:
         """Do one step and measure every stage that it went through."""
         name = f"step {index + 1}"
         kept = self.folder.checkpoint(f"step-{index + 1}.keras")
         if self.folder.has(name) and kept.exists():
-            self.say(f"{name}    done before")
+            self.say(f"{name}     done before")
             return load_model(kept)
         settings = {
             "checkpoint": str(self.folder.checkpoint(f"step-{index + 1}")),
@@ -234,7 +234,7 @@ class _Job:
                     seconds=each.seconds,
                 )
             )
-            self.say(f"{each.name:<9} {found.summary()}")
+            self.say(f"{each.name:<10} {found.summary()}")
         self.folder.save(result.model, kept)
         self.folder.put(f"{name} plans", [plan.to_json() for plan in result.plans])
         self.folder.put(
@@ -300,7 +300,7 @@ class _Job:
                 times[name].append(latency)
             before, after = (found[name].median_ms for name in paths)
             self.say(
-                f"race      batch {batch}: {before:.3f} ms before, {after:.3f} ms after, "
+                f"race       batch {batch}: {before:.3f} ms before, {after:.3f} ms after, "
                 f"{before / after:.2f} times as fast"
             )
         return times
@@ -324,7 +324,7 @@ class _Job:
         for key, artifact in exported.items():
             truth, answers[key] = predict(Predictor(artifact).predict, data.test)
         found = metrics(truth, answers["final"], contract)
-        self.say(f"exported  {found.summary()}")
+        self.say(f"exported   {found.summary()}")
         times = self.race(exported["baseline"], exported["final"])
         first = first.model_copy(
             update={

@@ -1,0 +1,50 @@
+"""The commands and their order in the help."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import secateur
+from secateur.cli import demo, export, init, inspect, out, plan, report, run, score
+from secateur.cli.messages import guarded
+
+app = typer.Typer(
+    name="secateur",
+    help="Make a Keras model cheap enough to run over all of a large data set, and prove it.",
+    epilog="Start with: secateur init DATA --target COLUMN, then secateur run recipe.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.result(f"secateur {secateur.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Make a Keras model cheap enough to run over all of a large data set, and prove it."""
+
+
+_COMMANDS = (
+    ("init", init.init, "Write a recipe for the data that is there."),
+    ("run", run.run, "Do what a recipe asks, from raw data to a report."),
+    ("inspect", inspect.inspect, "Show a model's layers, costs, and what can be pruned."),
+    ("plan", plan.plan, "Show what would be cut, without cutting it."),
+    ("export", export.export, "Write a model as ONNX, ready to score."),
+    ("score", score.score, "Score any amount of data into Parquet files."),
+    ("report", report.report, "Write the report of a run again."),
+    ("demo", demo.demo, "Do all of it on handwritten digits."),
+)
+for _name, _command, _short in _COMMANDS:
+    app.command(_name, short_help=_short)(guarded(_command))

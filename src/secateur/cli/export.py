@@ -1,0 +1,71 @@
+"""`secateur export`: a Keras model as an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secateur.cli import out as sink
+from secateur.cli.keras_setup import prepare
+from secateur.errors import SecateurError
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A .keras or .h5 file.", metavar="MODEL")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.", metavar="ARTIFACT")],
+    contract: Annotated[
+        Path | None,
+        typer.Option("--contract", help="What a valid row is: contract.json of an artifact."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="The training data, to learn from it what a valid row is."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="With --data: the column that is predicted.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="The largest difference from the Keras model.")
+    ] = 1e-3,
+) -> None:
+    """Write a model as ONNX with all that scoring needs, and check it against the Keras model.
+
+    With a contract, or data to learn it from, the artifact scores raw data; without one it
+    predicts arrays.
+    """
+    if contract is not None and data is not None:
+        raise SecateurError(
+            "--contract and --data are both given.", mend="Give the one that says more."
+        )
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        from secateur.errors import OutputError
+
+        raise OutputError("it exists already.", where=out, mend="Name another folder.")
+    prepare()
+    with sink.waiting("exporting"):
+        from secateur.data.contract import Contract
+        from secateur.formats.onnx import export as write
+        from secateur.models.fits import check_fits, image_size
+        from secateur.models.load import load_model
+
+        loaded = load_model(model)
+        kept, sample = None if contract is None else Contract.load(contract), None
+        if data is not None:
+            from secateur.data.read import read
+
+            size = image_size(loaded) if data.is_dir() else None
+            images = {"image_size": size[:2], "mode": size[2]} if size else {}
+            dataset = read(data, target=target, **images)
+            kept, sample = dataset.contract, dataset.train.sample(64)[0]
+        if kept is not None:
+            check_fits(loaded, kept)
+        made = write(loaded, out, contract=kept, sample=sample, tolerance=tolerance)
+    parity = made.manifest.parity
+    sink.result(
+        f"{out}: {made.model_path.stat().st_size:,} bytes of ONNX, at most "
+        f"{parity.max_difference:.2g} from the Keras model on {parity.rows} rows"
+    )
+    if kept is None:
+        sink.result("no contract: it predicts arrays, but cannot score raw data")

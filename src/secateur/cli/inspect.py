@@ -1,0 +1,129 @@
+"""`secateur inspect`: what a model is made of, what it costs, and what can be cut from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from secateur.cli import out as sink
+from secateur.cli.keras_setup import prepare
+
+if TYPE_CHECKING:
+    from secateur.graph.graph import Graph
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(help="A .keras or .h5 file.", metavar="MODEL")],
+    batch: Annotated[
+        list[int] | None,
+        typer.Option("--batch", min=1, help="A batch size to time; 1 and 32 by default."),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of one call.")] = 1,
+    latency: Annotated[
+        bool, typer.Option("--latency/--no-latency", help="Time the model in ONNX Runtime.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show layers, parameters, multiply-accumulates, latency, and what can be pruned or why not."""
+    prepare()
+    with sink.waiting("tracing and timing" if latency else "tracing"):
+        from secateur.cost.measure import measure
+        from secateur.graph.trace import trace
+        from secateur.models.load import load_model
+
+        loaded = load_model(model)
+        graph = trace(loaded)
+        cost = measure(
+            loaded,
+            runtime="onnxruntime" if latency else None,
+            batches=tuple(batch or (1, 32)),
+            threads=threads,
+        )
+    layers = _layers(graph)
+    groups = [
+        {
+            "name": each.name,
+            "members": list(each.members),
+            "units": len(each),
+            "free": int(each.free.sum()),
+            "why": list(each.pins),
+        }
+        for each in (*graph.groups, *graph.fixed)
+    ]
+    if json:
+        told = {"model": loaded.name, "cost": cost.model_dump(mode="json")}
+        sink.as_json(told | {"layers": layers, "groups": groups})
+        return
+    sink.table(
+        loaded.name,
+        ("layer", "kind", "output", "parameters", "MACs"),
+        [
+            (
+                each["layer"],
+                each["kind"],
+                each["output"],
+                _count(each["parameters"]),
+                _count(each["macs"]),
+            )
+            for each in layers
+        ],
+    )
+    sink.result("")
+    sink.result(
+        f"{cost.parameters:,} parameters, {cost.bytes:,} bytes, {cost.macs:,} MACs a sample"
+    )
+    for each in cost.latencies:
+        sink.result(
+            f"batch {each.batch}: {each.median_ms:.3f} ms (p95 {each.p95_ms:.3f} ms) in "
+            f"{each.runtime}, {each.threads} thread{'s' if each.threads > 1 else ''}"
+        )
+    sink.result("")
+    sink.table(
+        "can be pruned",
+        ("units", "of", "made by"),
+        [
+            (each["free"], each["units"], ", ".join(each["members"]))
+            for each in groups
+            if each["free"]
+        ],
+    )
+    sink.result("")
+    sink.table(
+        "cannot be pruned",
+        ("units", "made by", "why"),
+        [
+            (each["units"], ", ".join(each["members"]), "; ".join(each["why"]))
+            for each in groups
+            if not each["free"]
+        ],
+    )
+
+
+def _layers(graph: Graph) -> list[dict[str, Any]]:
+    """Return every operation in order, with its weights and its multiply-accumulates."""
+    sizes = graph.sizes(graph.everything())
+    found: dict[str, dict[str, Any]] = {}
+    for call in graph.calls:
+        shape = graph.tensors[call.outputs[0]].shape if call.outputs else ()
+        found.setdefault(
+            call.path,
+            {
+                "layer": call.path,
+                "kind": type(call.operation).__name__,
+                "output": " x ".join(map(str, shape[1:])),
+                "parameters": 0,
+                "macs": 0,
+            },
+        )
+    for key, size in sizes.items():
+        entry = found.get(key.rpartition("/")[0])
+        if entry is not None:
+            entry["parameters"] += size
+            entry["macs"] += size * graph.weights[key].uses
+    return list(found.values())
+
+
+def _count(value: int) -> str:
+    return f"{value:,}" if value else ""

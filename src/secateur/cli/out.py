@@ -1,0 +1,89 @@
+"""The one place that prints: results to the standard output, all else to the standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+
+def result(text: str) -> None:
+    """Print a result as it is."""
+    _out().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Tell what is going on."""
+    _err().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def fail(text: str, mend: str | None = None) -> None:
+    """Tell what is wrong, and what to do about it, in one line."""
+    line = Text("error: ", style="bold red").append(text, style="not bold default")
+    if mend:
+        line.append(f" {mend}", style="not bold cyan")
+    _err().print(line, soft_wrap=True, highlight=False)
+
+
+def as_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=1))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table; columns of numbers stand to the right."""
+    kept = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    drawn = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        cells = [row[index] for row in kept if row[index]]
+        numbers = bool(cells) and all(cell[:1].isdigit() for cell in cells)
+        drawn.add_column(
+            column,
+            justify="right" if numbers else "left",
+            no_wrap=numbers,
+            overflow="fold",
+            header_style="dim",
+        )
+    for row in kept:
+        drawn.add_row(*map(Text, row))
+    _out().print(drawn)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show that something is under way, while nothing else is shown."""
+    console = _err()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(text)):
+        yield
+
+
+@contextmanager
+def counting(*columns: ProgressColumn | str) -> Iterator[Progress]:
+    """Show a line that counts, in a terminal; elsewhere nothing."""
+    console = _err()
+    with Progress(
+        SpinnerColumn(),
+        *(TextColumn(each) if isinstance(each, str) else each for each in columns),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        yield progress
+
+
+# Made anew each time: tests and notebooks exchange the streams.
+def _out() -> Console:
+    return Console()
+
+
+def _err() -> Console:
+    return Console(stderr=True)

@@ -1,0 +1,101 @@
+"""`secateur plan`: what would be cut, without cutting it."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secateur.cli import out as sink
+from secateur.cli.keras_setup import prepare
+from secateur.errors import OutputError, PlanError
+
+
+def plan(
+    model: Annotated[Path, typer.Argument(help="A .keras or .h5 file.", metavar="MODEL")],
+    macs: Annotated[
+        float | None, typer.Option("--macs", help="The share of the MACs that may be left.")
+    ] = None,
+    params: Annotated[
+        float | None, typer.Option("--params", help="The share of the parameters that may be left.")
+    ] = None,
+    ratio: Annotated[
+        float | None, typer.Option("--ratio", help="The share of the units that goes.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", help="The criterion: l1, l2, random, or taylor (needs --data).")
+    ] = "l2",
+    scope: Annotated[
+        str, typer.Option("--scope", help="global: groups compete; local: the same share of each.")
+    ] = "global",
+    round_to: Annotated[
+        int, typer.Option("--round-to", help="Widths that are left are multiples of this.")
+    ] = 8,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", help="Layers that stay as they are: a name or pattern. Repeatable."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Data with labels, for --by taylor.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="With --data: the column that is predicted.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="With --data: how many rows are looked at.")
+    ] = 512,
+    json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A file to write the plan to.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Show what would go, from where, and what it would save. Nothing is changed."""
+    if out is not None and out.exists():
+        raise OutputError("the file exists already.", where=out, mend="Name another file.")
+    prepare()
+    with sink.waiting("planning"):
+        from secateur.graph.observe import observe
+        from secateur.graph.trace import trace
+        from secateur.models.fits import check_fits, image_size
+        from secateur.models.load import load_model
+        from secateur.planning.criteria import criterion, needed
+        from secateur.planning.plan import plan as decide
+
+        needs = needed(criterion(by))
+        if needs - {"weights"} and data is None:
+            raise PlanError(
+                f"the criterion {by!r} needs data with labels.",
+                where="--by",
+                mend="Give --data, or use --by l2.",
+            )
+        loaded = load_model(model)
+        graph = trace(loaded)
+        rows = None
+        if needs - {"weights"}:
+            from secateur.data.read import read
+
+            assert data is not None
+            size = image_size(loaded) if data.is_dir() else None
+            images = {"image_size": size[:2], "mode": size[2]} if size else {}
+            dataset = read(data, target=target, **images)
+            check_fits(loaded, dataset.contract)
+            rows = dataset.train.sample(samples)
+        made = decide(
+            graph,
+            observe(graph, rows, needs=needs),
+            macs=macs,
+            params=params,
+            ratio=ratio,
+            by=by,
+            scope=scope,
+            round_to=round_to,
+            keep=tuple(keep or ()),
+        )
+    if out is not None:
+        made.save(out)
+    if json:
+        sink.as_json(json_text.loads(made.to_json()))
+    else:
+        sink.result(made.explain())
