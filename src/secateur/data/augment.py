@@ -112,7 +112,7 @@ class _Move:
         # From a place in the new image to the place in the old one, about the centre.
         a, b = scale * np.cos(angle) * mirror, -scale * np.sin(angle)
         d, e = scale * np.sin(angle) * mirror, scale * np.cos(angle)
-        margin = -(-max(height, width) // 4)
+        margin = int(np.ceil(max(height, width) * min(self._reach(), 1.0))) + 2
         centre_x, centre_y = width / 2, height / 2
         c = centre_x + margin - a * centre_x - b * centre_y + across
         f = centre_y + margin - d * centre_x - e * centre_y + down
@@ -126,6 +126,11 @@ class _Move:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(move, range(count)))
         return out
+
+    def _reach(self) -> float:
+        """Return how far outside the image its corners may come from, as a share of its side."""
+        turn = min(2 * np.pi * self.rotate, np.pi / 4)
+        return (np.cos(turn) + np.sin(turn)) / (2 * (1 - self.zoom)) - 0.5 + self.shift
 
 
 def _resampled(image: np.ndarray, size: tuple[int, int], place: tuple[float, ...]) -> np.ndarray:

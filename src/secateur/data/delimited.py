@@ -247,7 +247,7 @@ def _lines(sample: bytes) -> list[str]:
 
 def _delimiter(lines: list[str]) -> str:
     """Return the delimiter that occurs most often, and equally often in most lines."""
-    scores = dict.fromkeys(DELIMITERS, (0.0, 0))
+    scores: dict[str, tuple[float, int]] = dict.fromkeys(DELIMITERS, (0.0, 0))
     for delimiter in DELIMITERS if lines else ():
         counts = Counter(line.count(delimiter) for line in lines)
         count, agreeing = max(counts.items(), key=lambda item: (item[1], item[0]))

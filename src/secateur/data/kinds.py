@@ -138,7 +138,9 @@ def _conform(raw: pa.Array, kind: Kind, length: int) -> tuple[pa.Array, np.ndarr
     if kind == "categorical":
         return values.words(raw), None, ""
     if kind == "list":
-        return raw, _unfit(raw, length), f"is not a list of {length} finite numbers"
+        unfit = _unfit(raw, length)
+        places = pa.array(np.arange(len(raw)), mask=unfit)
+        return raw.take(places), unfit, f"is not a list of {length} finite numbers"
     if kind == "boolean":
         truths, bad = values.truths(raw)
         return _nullable(truths, np.isnan(truths), pa.bool_()), bad, what

@@ -103,6 +103,11 @@ class Moments:
         return np.sqrt(self.squares / max(self.count, 1))
 
 
+def _steady(number: float) -> float:
+    """Round away the last bits, which depend on how rows happen to come in blocks."""
+    return float(f"{number:.12g}")
+
+
 class _Learner:
     def __init__(self, name: str):
         self.name = name
@@ -152,8 +157,8 @@ class _Numeric(_Ranged):
         return NumericColumn(
             name=self.name,
             nullable=self.nullable,
-            mean=float(self.moments.mean),
-            std=float(self.moments.std),
+            mean=_steady(self.moments.mean),
+            std=_steady(self.moments.std),
             low=float(self.low),
             high=float(self.high),
         )
@@ -225,8 +230,8 @@ class _List(_Ranged):
         return ListColumn(
             name=self.name,
             length=len(self.moments.mean),
-            mean=tuple(self.moments.mean.tolist()),
-            std=tuple(self.moments.std.tolist()),
+            mean=tuple(map(_steady, self.moments.mean)),
+            std=tuple(map(_steady, self.moments.std)),
             low=float(self.low),
             high=float(self.high),
         )

@@ -43,8 +43,10 @@ def list_lengths(array: pa.Array) -> np.ndarray:
 
 
 def list_shape(array: pa.Array) -> tuple[int, ...]:
-    """Return the shape of the first list that is there, as (steps, channels) or (steps, 1)."""
-    first = next((cell for cell in array.to_pylist() if cell), [])
+    """Return the shape of lists of the most common length: (steps, channels), or (steps, 1)."""
+    lengths = list_lengths(array)
+    usual = np.bincount(lengths[lengths > 0]).argmax() if lengths.any() else 0
+    first = array[int((lengths == usual).argmax())].as_py()
     shape: tuple[int, ...] = ()
     while isinstance(first, list) and first:
         shape, first = (*shape, len(first)), first[0]

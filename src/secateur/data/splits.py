@@ -133,7 +133,10 @@ def _digits(column: pa.ChunkedArray) -> list[np.ndarray]:
     if values.is_moment(array.type):
         return [values.moments(array)[0].view(np.uint64)]
     if pa.types.is_nested(array.type):
-        matrix = list_values(array).astype(np.float64).reshape(len(array), -1)
+        there = array.is_valid().to_numpy(zero_copy_only=False)
+        lists = list_values(array.drop_null()).astype(np.float64)
+        matrix = np.zeros((len(array), lists.size // max(there.sum(), 1)))
+        matrix[there] = lists.reshape(there.sum(), -1)
         return [_bits(place) for place in matrix.T]
     return [_bits(values.numbers(array)[0])]
 
