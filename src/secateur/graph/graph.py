@@ -86,6 +86,7 @@ class Graph:
 
     Args:
         model: the traced model, unchanged.
+        variables: the model's variables by the key of their weight.
         calls: every call of every operation, in topological order.
         tensors: what the calls name by index.
         weights: every weight by its key, `path/name`.
@@ -95,6 +96,7 @@ class Graph:
     """
 
     model: keras.Model
+    variables: Mapping[str, Any]
     calls: tuple[Call, ...]
     tensors: tuple[Tensor, ...]
     weights: Mapping[str, Weight]
@@ -111,13 +113,16 @@ class Graph:
             return tuple(None if ids is None else settled.unit[ids] for ids in axes)
 
         weights = {
-            key: Weight(key, entry.shape, renamed(entry.axes), tuple(entry.roles), entry.uses)
-            for key, entry in sweep.weights.items()
+            entry.key: Weight(
+                entry.key, entry.shape, renamed(entry.axes), tuple(entry.roles), entry.uses
+            )
+            for entry in sweep.weights.values()
         }
         count = int(settled.unit.max(initial=-1)) + 1
         groups = _groups(sweep, settled, weights, count)
         return cls(
             model=model,
+            variables={entry.key: entry.variable for entry in sweep.weights.values()},
             calls=tuple(sweep.calls),
             tensors=tuple(Tensor(v.shape, renamed(v.axes)) for v in sweep.values),
             weights=weights,
@@ -125,6 +130,12 @@ class Graph:
             fixed=tuple(group for group in groups if not group.free.any()),
             units=count,
         )
+
+    def variables_of(self, twin: keras.Model) -> dict[str, Any]:
+        """Return the variables of a copy of the model by the keys of their weights."""
+        places = {id(variable): key for key, variable in self.variables.items()}
+        pairs = zip(self.model.weights, twin.weights, strict=True)
+        return {places[id(old)]: new for old, new in pairs}
 
     def everything(self) -> np.ndarray:
         """Return the mask that keeps every unit."""

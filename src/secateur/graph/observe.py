@@ -15,7 +15,7 @@ import numpy as np
 
 from secateur.errors import DataError, ModelError
 from secateur.graph.graph import Graph
-from secateur.graph.weights import copied, to_numpy, variables
+from secateur.graph.weights import copied, to_numpy
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def observe(
         DataError: `taylor` is needed and there is no data.
         ModelError: a gradient is NaN or infinite.
     """
-    weights = {key: to_numpy(variable) for key, variable in variables(graph.model).items()}
+    weights = {key: to_numpy(variable) for key, variable in graph.variables.items()}
     if "taylor" not in needs:
         return Stats(weights)
     if data is None:
@@ -105,7 +105,7 @@ def _taylor(graph: Graph, x: Any, y: np.ndarray, batch_size: int, seed: int) -> 
             generator.state.assign(np.array([seed, 0]))
     model.fit(x, y, batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
     steps = -(-len(y) // batch_size)
-    keys = {id(variable): key for key, variable in variables(model).items()}
+    keys = {id(variable): key for key, variable in graph.variables_of(model).items()}
     found = {}
     for variable, total in zip(model.trainable_variables, listener.sums, strict=True):
         key = keys[id(variable)]

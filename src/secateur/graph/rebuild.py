@@ -15,7 +15,7 @@ from secateur.graph.functional import functional_of, is_nested
 from secateur.graph.graph import Graph, kept_shape
 from secateur.graph.rule import Flow, Move
 from secateur.graph.sweep import Call
-from secateur.graph.weights import to_numpy, variables
+from secateur.graph.weights import to_numpy
 
 
 def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
@@ -28,11 +28,12 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     Returns:
         An ordinary Keras model of stock layers with the names of the old ones.
     """
-    model = _Builder(graph, keep).model(graph.model, ())
-    values = variables(graph.model)
-    for key, variable in variables(model).items():
-        value = to_numpy(values[key])
-        variable.assign(kept_values(value, graph.weights[key].axes, keep))
+    builder = _Builder(graph, keep)
+    model = builder.model(graph.model, ())
+    axes = {id(graph.variables[key]): weight.axes for key, weight in graph.weights.items()}
+    for old, new in builder.pairs:
+        for source, target in zip(old.weights, new.weights, strict=True):
+            target.assign(kept_values(to_numpy(source), axes[id(source)], keep))
     return model
 
 
@@ -49,6 +50,7 @@ class _Builder:
     graph: Graph
     keep: np.ndarray
     made: dict[int, Any] = field(default_factory=dict)
+    pairs: list[tuple[Any, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.calls: Mapping[str, Call] = {call.path: call for call in self.graph.calls}
@@ -89,6 +91,8 @@ class _Builder:
                 self.made[id(old)] = self.model(old, path, shapes)
             else:
                 self.made[id(old)] = self._resized("/".join(path), old)
+                if isinstance(old, keras.Layer):
+                    self.pairs.append((old, self.made[id(old)]))
         return self.made[id(old)]
 
     def _resized(self, path: str, old: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import prod
@@ -55,6 +56,8 @@ class Call:
 class WeightIds:
     """The ids on the axes of a weight, and how many multiply-adds an element takes part in."""
 
+    key: str
+    variable: Any
     shape: tuple[int, ...]
     axes: list[Ids | None]
     roles: list[str | None]
@@ -68,7 +71,8 @@ class Sweep:
     ledger: Ledger = field(default_factory=Ledger)
     values: list[Value] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    weights: dict[str, WeightIds] = field(default_factory=dict)
+    weights: dict[int, WeightIds] = field(default_factory=dict)
+    named: Counter[str] = field(default_factory=Counter)
 
     def enter(self, name: str, shape: tuple[int, ...], dtype: str) -> Value:
         """Return the value of a model input; its features may not be removed."""
@@ -258,11 +262,15 @@ class Sweep:
         return ids
 
     def _weight(self, path: str, weight: Any) -> WeightIds:
-        key = f"{path}/{weight.name}"
-        if key not in self.weights:
-            rank = len(weight.shape)
-            self.weights[key] = WeightIds(tuple(weight.shape), [None] * rank, [None] * rank)
-        return self.weights[key]
+        found = self.weights.get(id(weight))
+        if found is None:
+            none = [None] * len(weight.shape)
+            key = f"{path}/{weight.name}"
+            self.named[key] += 1
+            key = key if self.named[key] == 1 else f"{key}#{self.named[key]}"
+            found = WeightIds(key, weight, tuple(weight.shape), none, list(none))
+            self.weights[id(weight)] = found
+        return found
 
     def _attach(
         self, path: str, weight: Any, where: Where, ids: Ids | None, first: Ids | None, role: str

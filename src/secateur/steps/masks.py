@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from secateur.graph.trace import trace
-from secateur.graph.weights import copied, to_numpy, variables
+from secateur.graph.weights import copied, to_numpy
 from secateur.planning.plan import Plan
 
 
@@ -29,7 +29,7 @@ def mask(model: keras.Model, plan: Plan) -> keras.Model:
     graph = trace(model)
     keep = plan.keep(graph)
     masked = copied(model)
-    for key, variable in variables(masked).items():
+    for key, variable in graph.variables_of(masked).items():
         value = to_numpy(variable)
         variable.assign(zeroed(value, graph.weights[key].axes, keep))
     return masked
