@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from secateur.data import splits
-from secateur.data.contract import Contract, NumericColumn, Target
+from secateur.data.contract import Contract, NumericColumn, Target, counted
 from secateur.data.dataset import Dataset
 from secateur.data.learn import Moments
 from secateur.data.stores import ArrayStore
@@ -49,7 +49,7 @@ def read_arrays(
         goal, notes = _goal(name, y, above, class_names)
     y, lost = _encoded(goal, y)
     if lost.any():
-        notes.append(f"{int(lost.sum()):,} samples without a target left out")
+        notes.append(f"{counted(int(lost.sum()), 'sample')} without a target left out")
         x, y = x[~lost], y[~lost]
         group = None if group is None else np.asarray(group)[~lost]
     content = _hashes(x)
@@ -187,7 +187,8 @@ def _split(
 ) -> np.ndarray:
     if group is None:
         labels = y if stratify and goal.classes is not None else None
-        return splits.assign(splits.seeded(content, seed), shares, labels)
+        hashes = splits.seeded(splits.apart(content)[0], seed)
+        return splits.assign(hashes, shares, labels)
     names = [str(name) for name in np.asarray(group).tolist()]
     if len(names) != len(y):
         raise DataError(f"`group` has {len(names):,} values for {len(y):,} samples.", where="group")

@@ -360,6 +360,11 @@ def describe_number(value: float) -> str:
     return str(int(value)) if whole else repr(float(value))
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a count and its noun: "1 row", "2,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _has_indicator(column: Any) -> bool:
     return column.nullable and not isinstance(column, CategoricalColumn)
 

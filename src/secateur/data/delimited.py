@@ -90,7 +90,7 @@ def sniff(path: Path, *, header: bool = True) -> Dialect:
         raise DataError(
             f"the header names {twice[0]!r} more than once.",
             where=path,
-            mend="Give each column a name of its own.",
+            mend="Give each column its own name; or is there no header (header: false)?",
         )
     return Dialect(delimiter, names, stop)
 

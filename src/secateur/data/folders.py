@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from secateur.data import splits
-from secateur.data.contract import Contract, ImageSpec
+from secateur.data.contract import Contract, ImageSpec, counted
 from secateur.data.dataset import Dataset
 from secateur.data.images import image_size, load_image, read_bytes
 from secateur.data.sources import Part, is_hidden
@@ -111,7 +111,8 @@ def _classes(root: Path, files: Sequence[str]) -> tuple[list[_Image], list[str]]
             mend=f"Read one of them, such as {root / folders[0]}; secateur makes splits itself.",
         )
     outside = len(files) - len(images)
-    return images, [f"{outside:,} images outside class folders left out"] if outside else []
+    notes = [f"{counted(outside, 'image')} outside class folders left out"] if outside else []
+    return images, notes
 
 
 def _learn_spec(
@@ -180,11 +181,16 @@ def _decode(
     if errors:
         place, first = errors[0]
         notes = [
-            f"{len(errors):,} unreadable images left out (first: {images[place].file}: "
+            f"{counted(len(errors), 'unreadable image')} left out (first: {images[place].file}: "
             f"{first.what.rstrip('.')})"
         ]
         pixels = None if pixels is None else pixels[good]
     contents = [one for one in found if isinstance(one, bytes)]
+    copies = len(contents) - len(set(contents))
+    if copies:
+        notes.append(
+            f"{counted(copies, 'image')} with the content of another, perhaps in another split"
+        )
     return [images[place] for place in good], pixels, contents, notes
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from secateur.data.contract import counted
 from secateur.data.kinds import Profile
 from secateur.data.sources import BATCH_ROWS, Part, names_of, stream
 from secateur.data.values import is_text
@@ -167,7 +168,7 @@ def _parse_into(
             where=folder,
             mend="Make room there, or set TMPDIR to a folder on a larger disk.",
         ) from error
-    notes = [f"{bad:,} rows that cannot be read left out ({first})"] if bad else []
+    notes = [f"{counted(bad, 'row')} that cannot be read left out ({first})"] if bad else []
     if not rows:
         what = f"no row can be read: {first}." if first else "there is a header, but no row."
         raise DataError(what, where=parts[0].file)

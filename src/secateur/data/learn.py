@@ -70,6 +70,7 @@ def learn(
             notes.append(f"column {name} left out: {note}")
             continue
         column = learner.column()
+        notes += learner.remarks()
         if name in integers and isinstance(column, NumericColumn):
             column = column.model_copy(update={"integer": True})
         columns.append(column)
@@ -118,6 +119,9 @@ class _Learner:
 
     def unfit(self) -> str:
         return ""
+
+    def remarks(self) -> list[str]:
+        return []
 
     def column(self) -> Any:
         raise NotImplementedError
@@ -187,6 +191,12 @@ class _Categorical(_Learner):
         if distinct > MIN_DISTINCT and distinct > DISTINCT * self.seen:
             return f"nearly all of its values are different ({distinct:,} in {self.seen:,} rows)"
         return "" if self.words else "it has no value in the training split"
+
+    def remarks(self) -> list[str]:
+        rare = len(self.words) + self.forgotten - VOCABULARY
+        if rare <= 0:
+            return []
+        return [f"column {self.name}: {rare:,} rarer values beyond {VOCABULARY:,} count as unknown"]
 
     def column(self) -> CategoricalColumn:
         frequent = sorted(self.words.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]

@@ -103,7 +103,7 @@ def read(
     if table is not None:
         _demand_group_name(group)
         frames = TableFrames(table)
-        return read_table(frames, profile(frames), [], "a table in memory", arguments)
+        return read_table(frames, profile(frames), _index(source), "a table in memory", arguments)
     if isinstance(source, tuple | list):
         if len(source) != 2:
             raise DataError(f"arrays are given as (x, y), not as {len(source)} values.")
@@ -233,6 +233,14 @@ def _from_pandas(frame: Any) -> pa.Table | None:
                 pa.array(series.astype(str).where(series.notna()), pa.string(), from_pandas=True)
             )
     return _named_once(pa.Table.from_arrays(columns, names=names))
+
+
+def _index(source: Any) -> list[str]:
+    """Note that an index that means something is not read."""
+    index = getattr(source, "index", None)
+    if index is None or (index.name is None and getattr(index.dtype, "kind", "") in "iu"):
+        return []
+    return [f"the index ({index.name or index.dtype}) left out: make it a column to use it"]
 
 
 def _named_once(table: pa.Table) -> pa.Table:

@@ -1,7 +1,7 @@
 """Which row goes to which split: decided by a hash of what the row is, never by chance or by order.
 
-The same data and seed give the same splits; equal rows lie side by side in hash order, so that
-copies of a row stay together; and with groups, no group is in two splits. NumPy alone.
+The same data and seed give the same splits. Equal rows lie side by side in hash order, so that
+copies of a row stay together, unless most rows are copies. No group is in two splits.
 """
 
 from __future__ import annotations
@@ -51,6 +51,23 @@ def seeded(hashes: np.ndarray, seed: int) -> np.ndarray:
     """Give hashes another order for each seed."""
     salt = np.array([seed % 2**64], np.uint64)
     return mix(hashes ^ mix(salt + np.uint64(0x9E3779B97F4A7C15)))
+
+
+def apart(hashes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Give copies hashes of their own where most rows are copies, as in tables of a few categories.
+
+    Returns:
+        The hashes, and how many rows are copies of others.
+    """
+    order = np.argsort(hashes, kind="stable")
+    first = np.diff(hashes[order], prepend=~hashes[order[:1]]) != 0
+    copies = int(len(hashes) - first.sum())
+    if 2 * copies <= len(hashes):
+        return hashes, copies
+    places = np.arange(len(hashes))
+    number = np.empty_like(hashes)
+    number[order] = places - np.maximum.accumulate(np.where(first, places, 0))
+    return mix(hashes ^ mix(number)), copies
 
 
 def mix(hashes: np.ndarray) -> np.ndarray:

@@ -130,13 +130,16 @@ class TableStore:
         kind = "int32" if self.contract.task == "classification" else "float32"
         shapes = {**self.contract.inputs(), "y": ((), kind)}
         folder = None if self.scattered else _folder(self, self.bytes)
-        return [
-            {
-                name: _array(folder, f"{split}-{name}", (self.counts[split], *shape), dtype)
-                for name, (shape, dtype) in shapes.items()
-            }
-            for split in range(3)
-        ]
+        try:
+            return [
+                {
+                    name: _array(folder, f"{split}-{name}", (self.counts[split], *shape), dtype)
+                    for name, (shape, dtype) in shapes.items()
+                }
+                for split in range(3)
+            ]
+        except OSError as error:
+            raise _no_room(f"{error.strerror or error}", folder) from error
 
 
 class ArrayStore:
@@ -243,15 +246,24 @@ def _folder(owner: object, needed: int) -> Path:
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DataError(
-            f"the encoded rows need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free.",
-            where=folder.parent,
-            mend="Make room there, or set TMPDIR to a folder on a larger disk.",
-        )
+        raise _no_room(f"{needed:,} bytes are needed, and {free:,} are free", folder)
     return folder
+
+
+def _no_room(what: str, folder: Path | None) -> DataError:
+    return DataError(
+        f"the encoded rows cannot be kept: {what}.",
+        where=folder and folder.parent,
+        mend="Make room there, or set TMPDIR to a folder on a larger disk.",
+    )
 
 
 def _array(folder: Path | None, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     if folder is None or 0 in shape:
         return np.empty(shape, dtype)
-    return np.memmap(folder / name, dtype, mode="w+", shape=shape)
+    array = np.memmap(folder / name, dtype, mode="w+", shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        # A mapped file with holes kills the process when the disk is full; a whole one cannot.
+        with open(folder / name, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, array.nbytes)
+    return array

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from secateur.data import splits, values
-from secateur.data.contract import Contract, Target, describe_number
+from secateur.data.contract import Contract, Target, counted, describe_number
 from secateur.data.encode import check, target_codes
 from secateur.data.frames import Frames
 from secateur.data.kinds import Fault, Kind, conform
@@ -24,6 +24,8 @@ from secateur.errors import DataError
 EXACT_ROWS = 5_000_000
 MAX_WHOLE_CLASSES = 100
 MAX_CLASSES = 10_000
+# The share of rows that are copies of others from which on it is said.
+NOTED_COPIES = 0.01
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,19 @@ def survey(frames: Frames, ask: Question) -> Survey:
     if exact:
         hashes, label = (np.concatenate(side) for side in zip(*kept, strict=True))
         stratify = ask.stratify and target.classes is not None
+        if ask.group is None:
+            hashes, copies = splits.apart(hashes)
+            label_notes += _copies_note(copies, len(hashes))
         codes[used] = _assign(hashes, label if stratify else None, ask)
     splits.demand_rows(codes)
     return Survey(codes, target, (*notes.all(), *label_notes), digest.hex())
+
+
+def _copies_note(copies: int, rows: int) -> list[str]:
+    if copies <= NOTED_COPIES * rows:
+        return []
+    where = "spread over the splits" if 2 * copies > rows else "kept in one split"
+    return [f"{counted(copies, 'row')} with the same inputs as another row, {where}"]
 
 
 def _broken(
@@ -285,7 +297,7 @@ class _Notes:
 
     def all(self) -> list[str]:
         return [
-            f"{count:,} rows {reason} left out{self.examples[reason]}"
+            f"{counted(count, 'row')} {reason} left out{self.examples[reason]}"
             for reason, count in self.counts.items()
         ]
 

@@ -63,6 +63,8 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray 
     """Return a column as numbers; what is missing is NaN."""
     array = flat(column)
     kind = array.type
+    if pa.types.is_float16(kind):
+        return array.cast(pa.float32()).to_numpy(zero_copy_only=False), None
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return array.to_numpy(zero_copy_only=False), None
     if pa.types.is_boolean(kind):

@@ -92,7 +92,13 @@ def test_broken_files_are_left_out_and_named(tmp_path):
     assert dataset.rows == 20
     notes = "\n".join(dataset.notes)
     assert "2 unreadable images left out (first: cat/broken.png: the image cannot be" in notes
-    assert "1 images outside class folders left out" in notes
+    assert "1 image outside class folders left out" in notes
+
+
+def test_copies_are_noted(tmp_path):
+    root = folder(tmp_path / "d")
+    (root / "dog" / "copy.png").write_bytes((root / "dog" / "p0_0.png").read_bytes())
+    assert read(root).notes == ("1 image with the content of another, perhaps in another split",)
 
 
 def test_a_known_contract(tmp_path):

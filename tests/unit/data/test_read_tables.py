@@ -188,10 +188,10 @@ def test_rows_that_cannot_be_used_are_left_out_and_named(tmp_path):
     dataset = read(path, target="y")
     assert dataset.rows == 96
     notes = "\n".join(dataset.notes)
-    assert "1 rows that cannot be read left out (t.csv, row 40: 2 fields, where 3" in notes
+    assert "1 row that cannot be read left out (t.csv, row 40: 2 fields, where 3" in notes
     assert "2 rows whose column x is not a number, or infinite, or too large left out" in notes
     assert "(first: row 10: 'three')" in notes
-    assert "1 rows without a target (y) left out" in notes
+    assert "1 row without a target (y) left out" in notes
 
 
 def test_columns_that_no_model_can_read_are_left_out_and_named(tmp_path):
@@ -220,6 +220,33 @@ def test_dates_and_vocabularies():
     assert any("is not an ISO date left out (first: row 7: 'someday')" in n for n in dataset.notes)
     assert len(word.vocabulary) <= 1000
     assert "w0" in word.vocabulary
+
+
+def test_a_vocabulary_holds_the_thousand_most_frequent_values():
+    words = [f"w{i}" for i in range(1500)] * 3 + [f"w{i}" for i in range(900)] * 20
+    data = pd.DataFrame({"word": words, "y": ["a", "b"] * (len(words) // 2)})
+    dataset = read(data, target="y")
+    (word,) = dataset.contract.columns
+    assert len(word.vocabulary) == 1000
+    assert {f"w{i}" for i in range(900)} <= set(word.vocabulary)
+    assert any("rarer values beyond 1,000 count as unknown" in note for note in dataset.notes)
+    x, _ = dataset.train.sample(10**4)
+    assert x["categorical"].min() == 0
+    assert x["categorical"].max() == 1000
+
+
+def test_copies_and_an_index_are_noted():
+    data = frame(100)
+    dataset = read(pd.concat([data, data[:80]]), target="y", ignore=["id"])
+    assert any("80 rows with the same inputs as another row, kept" in n for n in dataset.notes)
+    splits = [
+        {row["x"] for row in dataset.split(name).rows_as_dicts(range(dataset.split(name).rows))}
+        for name in SPLITS
+    ]
+    assert len(splits[0] & splits[2]) <= 3
+    indexed = read(data.set_index("t"), target="y", ignore=["id"])
+    assert any("the index (t) left out" in note for note in indexed.notes)
+    assert not any("index" in note for note in read(data, target="y").notes)
 
 
 def test_sequences_of_columns_and_of_lists(tmp_path):
@@ -254,7 +281,7 @@ def test_a_contract_that_is_known_is_kept(tmp_path):
     assert dataset.rows == ROWS - 3
     notes = "\n".join(dataset.notes)
     assert "2 rows that break the contract left out (first: row 5: column x: the value is" in notes
-    assert "1 rows without a target (y)" in notes
+    assert "1 row without a target (y)" in notes
     x, _ = dataset.train.sample(ROWS)
     assert np.isfinite(x["numeric"]).all()
 

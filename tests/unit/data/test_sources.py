@@ -1,5 +1,8 @@
 """Files, folders and globs become parts in a fixed order, and a part streams all its rows."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -181,6 +184,15 @@ def test_two_columns_of_one_name(tmp_path):
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(DataError, match="two columns are named 'a'"):
         names_of(find_parts(tmp_path)[0])
+
+
+def test_reading_starts_no_heavy_package():
+    code = (
+        "import sys, secateur.data.read, secateur.data.encode, secateur.data.sources;"
+        "print({'keras', 'tensorflow', 'pandas', 'onnxruntime'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize(

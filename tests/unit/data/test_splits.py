@@ -102,6 +102,20 @@ def test_equal_rows_stay_together_but_for_the_borders():
     assert sum(len(set(copies)) > 1 for copies in codes) <= 2
 
 
+def test_copies_are_told_apart_where_most_rows_are_copies():
+    few = np.repeat(hashes_of(range(100)), [2] * 90 + [1] * 10)
+    same, copies = splits.apart(few)
+    assert copies == 90
+    assert (same == few).all()
+    many = np.tile(hashes_of(range(4)), 100)
+    spread, copies = splits.apart(many)
+    assert copies == 396
+    assert len(set(spread.tolist())) == 400
+    codes = splits.assign(spread, (0.6, 0.2, 0.2))
+    assert all(set(codes[i::4]) == {0, 1, 2} for i in range(4))
+    assert splits.apart(many[:0])[1] == 0
+
+
 def test_hashes_do_not_change_from_version_to_version():
     hashes = splits.hash_words(["a"])
     assert hashes.tolist() == [4681665781835383343]
