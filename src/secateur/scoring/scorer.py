@@ -27,8 +27,9 @@ from secateur.scoring.pieces import Piece, read
 # next layer reads it; fewer where a row is large.
 CHUNK_ROWS = 1024
 _CHUNK_BYTES = 2 * 2**20
-# Rows that are read, checked and encoded at once.
-BLOCK_ROWS = 16 * CHUNK_ROWS
+# Rows that are read, checked and encoded at once: each block has a price a column, whatever its
+# length, and each thread holds one.
+BLOCK_ROWS = 32 * CHUNK_ROWS
 _BLOCK_BYTES = 16 * 2**20
 
 Inputs = np.ndarray | Mapping[str, np.ndarray]
