@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from keras import layers
+from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.ops import core, nn, numpy
 
 from secateur.graph.rule import At, Elementwise, Flow, Move, Pin, Pool, Rule, Where, register
@@ -166,6 +167,16 @@ def _(layer: Any) -> Rule:
     return Flow(writes=weights, mints=False, axis=layer.axis, groups=layer.groups, mixes=True)
 
 
+@register(layers.Normalization)
+def _(layer: Any) -> Rule:
+    return Pin("it is normalised by figures of the data")
+
+
+@register(LayerScale)
+def _(layer: Any) -> Rule:
+    return Flow(writes={"gamma": 0}, size="projection_dim", mints=False, pointwise=True)
+
+
 @register(layers.UnitNormalization)
 def _(layer: Any) -> Rule:
     return (
@@ -188,6 +199,7 @@ def _(layer: Any) -> Rule:
     layers.GaussianDropout,
     layers.GaussianNoise,
     layers.ActivityRegularization,
+    StochasticDepth,
     layers.Add,
     layers.Subtract,
     layers.Multiply,
