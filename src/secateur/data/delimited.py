@@ -24,7 +24,7 @@ from secateur.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
 BLOCK_BYTES = 4 * 2**20
-MAX_RECORD_BYTES = 64 * 2**20
+MAX_RECORD_BYTES = 16 * 2**20
 _SAMPLE_BYTES = 256 * 2**10
 _BOMS = {
     codecs.BOM_UTF8: "utf-8",
@@ -119,8 +119,12 @@ def read_blocks(
     wanted = tuple(dialect.names if columns is None else columns)
     kinds = {name: (types or {}).get(name, pa.string()) for name in wanted}
     position = 0
-    for text in _records(path, dialect.start, block_bytes):
-        table, bad = _parse(path, text, dialect, kinds)
+    for text, closed in _records(path, dialect.start, block_bytes):
+        if closed or not _is_open(text, dialect.delimiter):
+            table, bad = _parse(path, text, dialect, kinds)
+        else:
+            empty = pa.schema([(name, pa.string()) for name in kinds]).empty_table()
+            table, bad = empty, [BadRow(0, "a quote is not closed", _text(text).rstrip("\r\n"))]
         count = table.num_rows + len(bad)
         rows = np.arange(position, position + count)
         if bad:
@@ -193,29 +197,57 @@ def _utf8(path: Path, block_bytes: int) -> Iterator[bytes]:
             decoder = None
             if _BOMS.get(bom, "utf-8") != "utf-8":
                 decoder = codecs.getincrementaldecoder(_BOMS[bom])()
+            old_ends = b"\r" in first and b"\n" not in first
             while first:
-                yield decoder.decode(first).encode() if decoder else first
+                text = decoder.decode(first).encode() if decoder else first
+                yield text.replace(b"\r", b"\n") if old_ends else text
                 first = stream.read(block_bytes)
     except (OSError, UnicodeError) as error:
         raise DataError(f"the file cannot be read: {error}.", where=path) from error
 
 
-def _records(path: Path, start: int, block_bytes: int) -> Iterator[bytes]:
-    """Yield blocks of whole records; a record may hold line ends inside quotes."""
+def _records(path: Path, start: int, block_bytes: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield (text, True) for blocks of whole records, which may hold line ends inside quotes.
+
+    A quote that is not closed would make one record of all that follows: then (line, False) is
+    yielded for the line that it is in, and what follows are records again.
+    """
     held = b""
     for chunk in _utf8(path, block_bytes):
         if start:
             start, chunk = start - min(start, len(chunk)), chunk[start:]
         held += chunk
-        stop = _last_record(held)
-        if not stop and len(held) > MAX_RECORD_BYTES:
-            # A stray quote: no record is that long, so lines are records again.
-            stop = held.rfind(b"\n") + 1 or len(held)
+        while True:
+            stop = _last_record(held)
+            if stop:
+                yield held[:stop], True
+                held = held[stop:]
+            if len(held) <= MAX_RECORD_BYTES:
+                break
+            line, held = _first_line(held)
+            yield line, False
+    while held.strip(b"\r\n"):
+        stop = len(held) if held.count(b'"') % 2 == 0 else _last_record(held)
         if stop:
-            yield held[:stop]
+            yield held[:stop], True
             held = held[stop:]
-    if held.strip(b"\r\n"):
-        yield held
+        else:
+            line, held = _first_line(held)
+            yield line, False
+
+
+def _first_line(data: bytes) -> tuple[bytes, bytes]:
+    stop = data.find(b"\n") + 1 or len(data)
+    return data[:stop], data[stop:]
+
+
+def _is_open(line: bytes, delimiter: str) -> bool:
+    """Tell whether a line opens a quoted field and does not close it."""
+    try:
+        list(csv.reader([_text(line)], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return True
+    return False
 
 
 def _last_record(data: bytes) -> int:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secateur.data import delimited
 from secateur.data.delimited import read_blocks, sniff
 from secateur.data.values import NULL_WORDS
 from secateur.errors import DataError
@@ -141,11 +142,30 @@ def test_a_nameless_column_gets_a_name(tmp_path):
     assert sniff(write(tmp_path, ",a\n0,1\n")).names == ("Unnamed: 0", "a")
 
 
-def test_a_stray_quote_loses_no_row(tmp_path):
+@pytest.mark.parametrize("block_bytes", [64, 4 << 20])
+def test_a_quote_inside_a_field_is_a_quote(tmp_path, block_bytes):
     text = "a,b\n" + '5" pipe,1\n' + "".join(f"{i},x\n" for i in range(100))
-    rows, bad, _ = rows_of(write(tmp_path, text), block_bytes=64)
-    assert len(rows) + len(bad) == 101
+    rows, bad, _ = rows_of(write(tmp_path, text), block_bytes=block_bytes)
+    assert not bad
+    assert len(rows) == 101
     assert rows[0]["a"] == '5" pipe'
+
+
+@pytest.mark.parametrize("block_bytes", [64, 4 << 20])
+@pytest.mark.parametrize("limit", [50, 16 << 20])
+def test_a_quote_that_is_not_closed_costs_its_row_alone(tmp_path, monkeypatch, block_bytes, limit):
+    monkeypatch.setattr(delimited, "MAX_RECORD_BYTES", limit)
+    lines = [f"{i},x" for i in range(100)]
+    lines[40] = '40,"x'
+    path = write(tmp_path, "a,b\n" + "\n".join(lines))
+    rows, bad, _ = rows_of(path, block_bytes=block_bytes)
+    assert bad == [(40, "a quote is not closed", '40,"x')]
+    assert [row["a"] for row in rows] == [str(i) for i in range(100) if i != 40]
+
+
+def test_line_ends_of_old(tmp_path):
+    rows, _, _ = rows_of(write(tmp_path, "a,b\r1,2\r3,4\r"))
+    assert rows == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "\r\n"])

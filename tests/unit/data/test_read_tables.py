@@ -1,7 +1,6 @@
 """Tables of any source become the same dataset; what cannot be used is left out and named."""
 
 import datetime as dt
-import gzip
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from secateur.data import survey
 from secateur.data.read import read
-from secateur.errors import ContractError, DataError
 
 ROWS = 400
 SPLITS = ("train", "validation", "test")
@@ -316,105 +314,8 @@ def test_large_tables_are_mapped_from_files_that_go_with_them(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "kind", "message"),
-    [
-        ({}, DataError, "no target was named.*there are: x, gap"),
-        ({"target": "z"}, ContractError, "`target`: there is no column 'z'"),
-        ({"target": "y", "keys": ["idd"]}, ContractError, "`keys`: .*did you mean 'id'"),
-        ({"target": "y", "ignore": ["nope"]}, ContractError, "`ignore`: there is no column 'nope'"),
-        ({"target": "y", "group": "whom"}, ContractError, "`group`: .*did you mean 'who'"),
-        ({"target": "y", "ignore": ["y"]}, DataError, "the target 'y' is named in `ignore`"),
-        ({"target": "y", "keys": ["x", "x"]}, DataError, "`keys` names 'x' twice"),
-        ({"target": "t"}, DataError, "target t: .*timestamp.*cannot be predicted"),
-        ({"target": "y", "above": 3}, DataError, "`above` asks for a number"),
-        ({"target": "x", "above": 1e9}, DataError, "no row has x > 1000000000"),
-        ({"target": "y", "split": (0.5, 0.5)}, DataError, "three positive shares"),
-        ({"target": "y", "split": (1.0, 0.0, 0.0)}, DataError, "three positive shares"),
-        ({"target": "y", "split": (0.6, 0.3, 0.3)}, DataError, "sum to 1.2, not to 1"),
-        ({"target": "y", "split": "most"}, DataError, "three positive shares"),
-        ({"target": "y", "shape": (4, 2)}, DataError, "'c' is categorical"),
-        ({"target": "y", "shape": (0, 2)}, DataError, "positive whole numbers"),
-        ({"target": "y", "mode": "CMYK"}, DataError, "`mode` is one of 'RGB', 'L', not 'CMYK'"),
-        ({"target": "y", "resize": "squash"}, DataError, "`resize` is one of"),
-        (
-            {"target": "y", "class_names": ["a"]},
-            DataError,
-            "1 different `class_names` .* 3 classes",
-        ),
-        ({"target": "y", "class_names": {"nay": "x"}}, DataError, "names 'nay'"),
-        ({"target": "x", "class_names": ["a"]}, DataError, "the target is a number"),
-        ({"target": "y", "group": "b"}, DataError, "column b: there are 2 groups"),
-        ({"target": "y", "group": 3}, DataError, "`group` is the name of a column"),
-        ({"target": "y", "image_size": (3,)}, DataError, r"`image_size` is \(height, width\)"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, kind, message):
-    with pytest.raises(kind, match=message):
-        read(frame(), **arguments)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "the file is empty"),
-        ("x,y\n", "there is a header, but no row"),
-        ("x,y\n1\n2\n", "no row can be read: t.csv, row 0: 1 fields, where 2 are expected"),
-        ("x,x\n1,2\n", "'x' more than once"),
-        (
-            "x,y\n1,a\n2,a\n3,a\n4,a\n5,a\n",
-            "target y: the target has one class, 'a', in all 5 rows",
-        ),
-        ("x,y\n1,\n2,\n", "target y: the column holds no value at all"),
-        ("x,y\n1,a\n2,b\n", "the .* split is empty: 2 usable rows are too few"),
-        ("x,y\n,a\n,b\n,a\n,b\n,a\n", "no column is left"),
-    ],
-)
-def test_bad_files_are_named(tmp_path, content, message):
-    path = tmp_path / "t.csv"
-    path.write_text(content)
-    with pytest.raises(DataError, match=message):
-        read(path, target="y")
-
-
-def test_bad_sources_are_named(tmp_path):
-    with pytest.raises(DataError, match="no such file"):
-        read(tmp_path / "none.csv", target="y")
-    with pytest.raises(DataError, match="a dict cannot be read"):
-        read({"x": 1}, target="y")
-    with pytest.raises(DataError, match="no rows"):
-        read(frame(0), target="y")
-    twice = pd.DataFrame([[1, 2, 3]], columns=["a", "a", "y"])
-    with pytest.raises(DataError, match="two columns are named 'a'"):
-        read(twice, target="y")
-    with pytest.raises(DataError, match="Give a data frame"):
-        read(pd.Series([1, 2]), target="y")
-    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-    (tmp_path / "b.csv").write_text("x,z\n1,2\n")
-    with pytest.raises(DataError, match=r"b.csv: the column 'y' of the other files is not here"):
-        read(tmp_path, target="y")
-    with pytest.raises(DataError, match="are for images"):
-        read(tmp_path / "a.csv", target="y", image_size=(8, 8))
-    frame().to_parquet(tmp_path / "c.parquet")
-    with pytest.raises(DataError, match="side by side"):
-        read(tmp_path, target="y")
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"x,y\n1,a\n" * 999)[:-9])
-    with pytest.raises(DataError, match=r"t.csv.gz: the file cannot be read"):
-        read(tmp_path / "t.csv.gz", target="y")
-
-
 def test_an_untidy_frame_is_read_as_text():
     data = frame()
     data["mixed"] = [1, "two"] * (ROWS // 2)
     column = {c.name: c for c in read(data, target="y").contract.columns}["mixed"]
     assert column.vocabulary == ("1", "two")
-
-
-def test_a_full_disk_is_said(tmp_path, monkeypatch):
-    class Usage:
-        free = 10
-
-    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
-    dataset = read(frame(), target="y", cache_bytes=0)
-    with pytest.raises(DataError, match="TMPDIR"):
-        dataset.train.labels()
