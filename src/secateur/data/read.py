@@ -80,6 +80,10 @@ def read(
     shares = _shares(split)
     _demand_one_of("mode", mode, (None, *get_args(Mode)))
     _demand_one_of("resize", resize, get_args(Resize))
+    if not isinstance(seed, int) or seed < 0:
+        raise DataError(f"`seed` is a whole number from 0, not {seed!r}.")
+    if above is not None and (isinstance(above, bool) or not isinstance(above, int | float)):
+        raise DataError(f"`above` is a number, not {above!r}.")
     size = _whole_numbers("image_size", image_size)
     if size is not None and len(size) != 2:
         raise DataError(f"`image_size` is (height, width), not {tuple(size)}.")
@@ -189,7 +193,9 @@ def _whole_numbers(name: str, value: Sequence[int] | None) -> tuple[int, ...] | 
     return numbers
 
 
-def _names(name: str, value: Sequence[str]) -> tuple[str, ...]:
+def _names(name: str, value: Sequence[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
     if isinstance(value, str):
         return (value,)
     names = tuple(map(str, value))

@@ -55,6 +55,8 @@ def frame(rows=200, seed=0):
         ({"target": "y", "class_names": {"nay": "x"}}, DataError, "names 'nay'"),
         ({"target": "x", "class_names": ["a"]}, DataError, "the target is a number"),
         ({"target": "y", "group": "b"}, DataError, "column b: there are 2 groups"),
+        ({"target": "y", "seed": -1}, DataError, "`seed` is a whole number from 0, not -1"),
+        ({"target": "x", "above": "15"}, DataError, "`above` is a number, not '15'"),
         ({"target": "y", "group": 3}, DataError, "`group` is the name of a column"),
         ({"target": "y", "image_size": (3,)}, DataError, r"`image_size` is \(height, width\)"),
     ],
