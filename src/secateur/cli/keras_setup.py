@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 # oneDNN's convolutions are slower than TensorFlow's own on the small batches of small models.
@@ -16,3 +17,5 @@ def prepare() -> None:
     """Choose the backend and keep it quiet."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    # A run trains and measures several models, and TensorFlow warns that each is traced anew.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

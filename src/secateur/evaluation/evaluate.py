@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ Predict = Callable[[Any], np.ndarray]
 
 
 def evaluate(
-    predict_or_model: keras.Model | Predict, split: Split, *, batch_size: int = 256
+    predict_or_model: keras.Model | Predict, split: Split, *, batch_size: int | None = None
 ) -> Metrics:
     """Measure quality on all rows of a split, a batch at a time.
 
@@ -27,7 +28,8 @@ def evaluate(
         predict_or_model: a Keras model, or a function from a batch of inputs to outputs, such as
             `Predictor.predict` of an exported file.
         split: the rows; its batches come in order.
-        batch_size: rows at a time; memory holds one batch of inputs and all outputs.
+        batch_size: rows at a time; None chooses by their size. Memory holds one batch of inputs
+            and all outputs.
 
     Raises:
         DataError: the split has no rows.
@@ -35,7 +37,7 @@ def evaluate(
     """
     if split.rows == 0:
         raise DataError(
-            f"The {split.name} split has no rows.",
+            f"the {split.name} split has no rows.",
             where=split.name,
             mend="Give it a larger share in data.split.",
         )
@@ -44,18 +46,24 @@ def evaluate(
 
 
 def predict(
-    predict_or_model: keras.Model | Predict, split: Split, *, batch_size: int = 256
+    predict_or_model: keras.Model | Predict, split: Split, *, batch_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the truth and the outputs for all rows of a split, in order."""
     call = as_function(predict_or_model)
     truth: list[np.ndarray] = []
     outputs: list[np.ndarray] = []
-    batches = split.batches(batch_size)
+    batches = split.batches(batch_size or _batch_size(split))
     for index in range(len(batches)):
         x, y = batches[index][:2]
         truth.append(np.asarray(y))
         outputs.append(np.asarray(call(x)))
     return np.concatenate(truth), np.concatenate(outputs)
+
+
+def _batch_size(split: Split) -> int:
+    """Return how many rows make some millions of numbers, from 32 to 4096."""
+    numbers = sum(math.prod(shape) for shape, _ in split.contract.inputs().values())
+    return max(32, min(4096, 2**22 // numbers))
 
 
 def as_function(predict_or_model: keras.Model | Predict) -> Predict:
@@ -66,7 +74,8 @@ def as_function(predict_or_model: keras.Model | Predict) -> Predict:
         return predict_or_model
     model = predict_or_model
 
+    # Called as it is: tracing each of a run's models anew would take longer than running it.
     def call(x: Any) -> np.ndarray:
-        return np.asarray(model.predict_on_batch(x))
+        return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)))
 
     return call

@@ -88,11 +88,11 @@ def metrics(y: np.ndarray, outputs: np.ndarray, contract: Contract) -> Metrics:
     """
     y, outputs = np.asarray(y), np.asarray(outputs)
     if len(y) != len(outputs) or not len(y):
-        raise ModelError(f"There are {len(outputs)} outputs for {len(y)} rows.", where="evaluate")
+        raise ModelError(f"there are {len(outputs)} outputs for {len(y)} rows.", where="evaluate")
     if not np.isfinite(outputs).all():
         bad = int((~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).sum())
         raise ModelError(
-            f"The model gives outputs that are not numbers for {bad} of {len(y)} rows.",
+            f"the model gives outputs that are not numbers for {bad} of {len(y)} rows.",
             where="evaluate",
             mend="Train again with a lower learning_rate.",
         )

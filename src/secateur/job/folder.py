@@ -51,13 +51,13 @@ class RunFolder:
         self._data: str | None = None
         if self.path.is_file():
             raise OutputError(
-                "This is a file.", where=path, mend="Name another folder with `--out`."
+                "this is a file.", where=path, mend="Name another folder with `--out`."
             )
         if not self.path.exists() or not any(self.path.iterdir()):
             return
         if not resume:
             raise OutputError(
-                "The folder exists already.",
+                "the folder exists already.",
                 where=path,
                 mend="Go on with `--resume`, or name another folder with `--out`.",
             )
@@ -95,7 +95,7 @@ class RunFolder:
         """
         if self._data is not None and self._data != data:
             raise OutputError(
-                "The data has changed since the run was begun.",
+                "the data has changed since the run was begun.",
                 where=self.path,
                 mend="Name another folder with `--out`.",
             )
@@ -144,13 +144,13 @@ class RunFolder:
             recipe, data, facts = told["recipe"], told["data"], dict(told["facts"])
         except (OSError, ValueError, KeyError, TypeError):
             raise OutputError(
-                f"The folder is not that of a run that can be resumed: no good {STATE} in it.",
+                f"the folder is not that of a run that can be resumed: no good {STATE} in it.",
                 where=self.path,
                 mend="Name another folder with `--out`.",
             ) from None
         if recipe != self._recipe.fingerprint():
             raise OutputError(
-                "The folder holds the run of another recipe.",
+                "the folder holds the run of another recipe.",
                 where=self.path,
                 mend="Name another folder with `--out`, or put the recipe back as it was "
                 f"({self.path / RECIPE}).",
@@ -177,7 +177,7 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise
         full = error.errno in _FULL or "No space left" in str(error)
         raise OutputError(
-            "The disk is full." if full else f"It cannot be written: {error.strerror}.",
+            "the disk is full." if full else f"it cannot be written: {error.strerror}.",
             where=error.filename or where,
             mend="Make room, then go on with `--resume`."
             if full

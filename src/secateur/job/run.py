@@ -17,7 +17,7 @@ from secateur.cost.cost import Latency
 from secateur.cost.measure import measure
 from secateur.cost.race import race
 from secateur.data.read import read
-from secateur.errors import ModelError, RecipeError
+from secateur.errors import ModelError
 from secateur.evaluation.evaluate import evaluate, predict
 from secateur.evaluation.metrics import Metrics, metrics
 from secateur.formats.artifact import Artifact
@@ -125,12 +125,6 @@ class _Job:
                 arguments["image_size"] = size[:2]
             arguments["mode"] = arguments["mode"] or size[2]
         data = read(self.recipe.source, seed=self.recipe.seed, **arguments)
-        if data.contract.target is None:
-            raise RecipeError(
-                "The recipe does not say which column is to be predicted.",
-                where="data.target",
-                mend="Add `target: NAME` under `data:`.",
-            )
         rows = " + ".join(f"{each.rows:,}" for each in (data.train, data.validation, data.test))
         self.say(f"read       {rows} rows to train, validate and test on")
         for note in data.notes:

@@ -58,7 +58,7 @@ def build(
     width = _WIDTHS[kind] if width is None else width
     if width < 8:
         raise ModelError(
-            f"A default model needs a width of at least 8, got {width}.", where="width"
+            f"a default model needs a width of at least 8, got {width}.", where="width"
         )
     seeds = count(seed * 1000)
     make = {"image": _image, "table": _table, "sequence": _sequence}[kind]
@@ -74,7 +74,7 @@ def _kind(contract: Contract) -> str:
     kinds = {1: "table", 2: "sequence", 3: "image"}
     if len(shape) not in kinds:
         raise ModelError(
-            f"No default model is known for samples of shape {shape}.",
+            f"no default model is known for samples of shape {shape}.",
             where="model",
             mend="Give a function of your own: `build: package.module:function`.",
         )

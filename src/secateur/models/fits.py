@@ -41,13 +41,13 @@ def _check_inputs(model: keras.Model, contract: Contract) -> None:
     tensors: list[Any] = list(model.inputs or ())
     if not tensors:
         raise ModelError(
-            "The model has no fixed inputs.",
+            "the model has no fixed inputs.",
             where=model.name,
             mend="Give it a keras.Input, or call it once on a batch.",
         )
     if len(tensors) != len(wanted):
         raise ModelError(
-            f"The model takes {_names([each.name for each in tensors])}, the data gives "
+            f"the model takes {_names([each.name for each in tensors])}, the data gives "
             f"{_names(wanted)}.",
             where=model.name,
             mend="Use `build: default` to see a model that fits, or change the columns.",
@@ -59,7 +59,7 @@ def _check_inputs(model: keras.Model, contract: Contract) -> None:
         missing = [name for name in wanted if name not in by_name]
         if missing:
             raise ModelError(
-                f"The model has no input named {_names(missing)}; it has {_names(by_name)}.",
+                f"the model has no input named {_names(missing)}; it has {_names(by_name)}.",
                 where=model.name,
                 mend="Name the model's keras.Input layers as the data's inputs.",
             )
@@ -67,7 +67,7 @@ def _check_inputs(model: keras.Model, contract: Contract) -> None:
     for tensor, name, shape in pairs:
         if not _matches(_shape(tensor), shape):
             raise ModelError(
-                f"The model takes samples of shape {_show(_shape(tensor))}, the data gives "
+                f"the model takes samples of shape {_show(_shape(tensor))}, the data gives "
                 f"{_show(shape)} for the input {name!r}.",
                 where=model.name,
                 mend=_mend(_shape(tensor), shape),
@@ -78,7 +78,7 @@ def _check_output(model: keras.Model, contract: Contract) -> None:
     outputs = list(model.outputs or ())
     if len(outputs) != 1:
         raise ModelError(
-            f"The model has {len(outputs)} outputs; it needs one.",
+            f"the model has {len(outputs)} outputs; it needs one.",
             where=model.name,
             mend="Make a model that ends at the output to be predicted.",
         )
@@ -91,7 +91,7 @@ def _check_output(model: keras.Model, contract: Contract) -> None:
         what = f"{count} classes"
     if shape not in allowed:
         raise ModelError(
-            f"The model gives outputs of shape {_show(shape)}, the target is {what}, which needs "
+            f"the model gives outputs of shape {_show(shape)}, the target is {what}, which needs "
             f"{' or '.join(_show(each) for each in allowed)}.",
             where=model.name,
             mend="Check that the data has the classes that the model was trained on.",

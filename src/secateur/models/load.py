@@ -28,16 +28,16 @@ def load_model(path: str | Path, *, custom_objects: Mapping[str, Any] | None = N
     """
     path = Path(path)
     if not path.exists():
-        raise ModelError("There is no such model file.", where=path, mend=_mend_path(path))
+        raise ModelError("there is no such model file.", where=path, mend=_mend_path(path))
     if path.is_dir() or path.suffix.lower() not in _ENDINGS:
         kind = "a folder" if path.is_dir() else f"a {path.suffix or 'file without an ending'}"
         raise ModelError(
-            f"A model is a file that ends in {', '.join(_ENDINGS)}; this is {kind}.",
+            f"a model is a file that ends in {', '.join(_ENDINGS)}; this is {kind}.",
             where=path,
             mend="Save the model with `model.save('model.keras')` and give that file.",
         )
     if path.stat().st_size == 0:
-        raise ModelError("The model file is empty.", where=path, mend="Save the model again.")
+        raise ModelError("the model file is empty.", where=path, mend="Save the model again.")
     try:
         model = keras.models.load_model(
             path, custom_objects=dict(custom_objects or {}), compile=False, safe_mode=True
@@ -46,7 +46,7 @@ def load_model(path: str | Path, *, custom_objects: Mapping[str, Any] | None = N
         raise _explain(path, error) from error
     if not isinstance(model, keras.Model):
         raise ModelError(
-            f"The file holds a {type(model).__name__}, not a model.",
+            f"the file holds a {type(model).__name__}, not a model.",
             where=path,
             mend="Save a keras.Model.",
         )
@@ -65,25 +65,25 @@ def _explain(path: Path, error: Exception) -> ModelError:
     said = " ".join(str(error).split())
     if "safe_mode" in said or "Lambda" in said:
         return ModelError(
-            "The model holds a Lambda layer: Python code, which is not run from a file.",
+            "the model holds a Lambda layer: Python code, which is not run from a file.",
             where=path,
             mend="Write the Lambda as a layer class, or with keras.ops, and save the model again.",
         )
     if "Could not locate class" in said or "Unknown layer" in said or "custom_objects" in said:
         return ModelError(
-            f"The model needs a class that Keras does not have: {_shorten(said)}",
+            f"the model needs a class that Keras does not have: {_shorten(said)}",
             where=path,
             mend="In Python, give it: load(path, custom_objects={'Name': Class}).",
         )
     if "Unrecognized keyword arguments" in said or "keyword argument" in said:
         return ModelError(
-            f"The file was written by another Keras than the one here ({keras.__version__}): "
+            f"the file was written by another Keras than the one here ({keras.__version__}): "
             f"{_shorten(said)}",
             where=path,
             mend="Load it with the Keras that wrote it and save it as .keras from Keras 3.",
         )
     return ModelError(
-        f"The file cannot be loaded as a model: {_shorten(said) or type(error).__name__}",
+        f"the file cannot be loaded as a model: {_shorten(said) or type(error).__name__}",
         where=path,
         mend="It may be cut off or not a Keras file; save the model again.",
     )

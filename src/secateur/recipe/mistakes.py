@@ -30,13 +30,13 @@ def explain(error: ValidationError, positions: Positions, top: Sequence[str]) ->
         name = str(path[-1])
         known = _keys(path[:-1], top)
         return RecipeError(
-            f"There is no key {place(path)!r} in a recipe.",
+            f"there is no key {place(path)!r} in a recipe.",
             where=where,
             mend=_home(name, path, top) or suggest(name, known),
         )
     if first["type"] == "missing":
         return RecipeError(
-            f"The recipe has no {place(path)!r}, which it needs.",
+            f"the recipe has no {place(path)!r}, which it needs.",
             where=positions.at(path[:-1]),
             mend=f"Add `{path[-1]}:`; `secateur init` writes a whole recipe.",
         )

@@ -45,18 +45,18 @@ def read_yaml(path: Path) -> tuple[Any, Positions]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RecipeError(
-            "There is no such recipe.",
+            "there is no such recipe.",
             where=path,
             mend="Check the path, or write one with `secateur init`.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"The recipe cannot be read: {error}.", where=path) from None
+        raise RecipeError(f"the recipe cannot be read: {error}.", where=path) from None
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             raise RecipeError(
-                "The recipe is empty.", where=path, mend="Write one with `secateur init`."
+                "the recipe is empty.", where=path, mend="Write one with `secateur init`."
             )
         lines = dict(_walk(node, (), path))
         return loader.construct_document(node), Positions(str(path), lines)
@@ -64,7 +64,7 @@ def read_yaml(path: Path) -> tuple[Any, Positions]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise RecipeError(
-            f"This is not YAML: {getattr(error, 'problem', None) or error}.",
+            f"this is not YAML: {getattr(error, 'problem', None) or error}.",
             where=f"{path}{line}",
             mend="Check the indentation, the colons and the brackets.",
         ) from None
@@ -81,7 +81,7 @@ def set_value(tree: Any, change: str) -> None:
     path, equals, text = change.partition("=")
     if not equals or not path.strip():
         raise RecipeError(
-            f"A change is written as key=value, got {change!r}.",
+            f"a change is written as key=value, got {change!r}.",
             where="--set",
             mend="For example: --set train.epochs=2",
         )
@@ -90,7 +90,7 @@ def set_value(tree: Any, change: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise RecipeError(
-            f"The value {text!r} is not YAML.", where=f"--set {path}", mend="Put it into quotes."
+            f"the value {text!r} is not YAML.", where=f"--set {path}", mend="Put it into quotes."
         ) from None
     here = tree
     for index, key in enumerate(keys[:-1]):
@@ -119,7 +119,7 @@ def _walk(node: Any, path: Path_, file: Path) -> Iterator[tuple[Path_, int]]:
             line = key.start_mark.line + 1
             if key.value in seen:
                 raise RecipeError(
-                    f"The key {place((*path, key.value))!r} is there twice, first on line "
+                    f"the key {place((*path, key.value))!r} is there twice, first on line "
                     f"{seen[key.value]}.",
                     where=f"{file}, line {line}",
                     mend="Delete one of the two.",
@@ -161,5 +161,5 @@ def _named(here: list[Any], key: str, path: str) -> Any:
 
 def _nowhere(path: str) -> RecipeError:
     return RecipeError(
-        f"The recipe has nothing at {path!r}.", where="--set", mend="Check the path to the key."
+        f"the recipe has nothing at {path!r}.", where="--set", mend="Check the path to the key."
     )

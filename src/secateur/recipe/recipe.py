@@ -77,7 +77,7 @@ class Recipe(Section):
     def _checked(cls, tree: Any, folder: Path, positions: Positions) -> Recipe:
         if not isinstance(tree, Mapping):
             raise RecipeError(
-                f"A recipe is a mapping of keys, this is {told(tree)}.",
+                f"a recipe is a mapping of keys, this is {told(tree)}.",
                 where=positions.file,
                 mend="Start from `secateur init`, which writes one.",
             )
@@ -139,7 +139,7 @@ def _import(name: str, folder: Path) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise RecipeError(
-            f"The module {module_name!r} cannot be imported: {error}.",
+            f"the module {module_name!r} cannot be imported: {error}.",
             where="model.build",
             mend="Install it, or put it beside the recipe.",
         ) from error
@@ -149,7 +149,7 @@ def _import(name: str, folder: Path) -> Callable[..., Any]:
     if not callable(function):
         names = [each for each in dir(module) if callable(getattr(module, each))]
         raise RecipeError(
-            f"The module {module_name!r} has no function {attribute!r}.",
+            f"the module {module_name!r} has no function {attribute!r}.",
             where="model.build",
             mend=suggest(attribute, [each for each in names if not each.startswith("_")]),
         )

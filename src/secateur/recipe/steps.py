@@ -51,7 +51,7 @@ def parsed(
         entry = {entry: {}}
     if not isinstance(entry, Mapping) or len(entry) != 1:
         raise RecipeError(
-            f"A step is one name with its arguments, got {told(entry)}.",
+            f"a step is one name with its arguments, got {told(entry)}.",
             where=positions.at(path),
             mend="Write it as `- prune: {macs: 0.5}`.",
         )
@@ -59,7 +59,7 @@ def parsed(
     path = (*path, name)
     if name not in STEPS:
         raise RecipeError(
-            f"There is no step {name!r}.",
+            f"there is no step {name!r}.",
             where=positions.at(path),
             mend=suggest(str(name), list(STEPS)),
         )
@@ -67,7 +67,7 @@ def parsed(
     arguments = {} if arguments is None else arguments
     if not isinstance(arguments, Mapping):
         raise RecipeError(
-            f"The arguments of {name} are a mapping, got {told(arguments)}.",
+            f"the arguments of {name} are a mapping, got {told(arguments)}.",
             where=positions.at(path),
             mend=f"Write it as `- {name}: {{key: value}}`.",
         )
@@ -77,7 +77,7 @@ def parsed(
     for key, value in arguments.items():
         if key not in fields:
             raise RecipeError(
-                f"The step {name} has no argument {key!r}.",
+                f"the step {name} has no argument {key!r}.",
                 where=positions.at((*path, key)),
                 mend=suggest(str(key), list(fields)),
             )

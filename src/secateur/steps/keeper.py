@@ -77,13 +77,13 @@ class Keeper(keras.callbacks.Callback):
                 arrays = {name: stored[name] for name in stored.files if name != "told"}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise OutputError(
-                f"The state of the training cannot be read: {error}.",
+                f"the state of the training cannot be read: {error}.",
                 where=path,
                 mend="Delete it to train from the start.",
             ) from error
         if told["identity"] != self._identity:
             raise OutputError(
-                "The saved state belongs to another training: model, data or settings differ.",
+                "the saved state belongs to another training: model, data or settings differ.",
                 where=path,
                 mend="Delete it to train from the start, or choose another folder.",
             )
@@ -130,7 +130,7 @@ class Keeper(keras.callbacks.Callback):
         if self._checkpoint is not None and (self._checkpoint / STATE).exists():
             kept = f" The state after epoch {self._epoch} is kept."
         raise ModelError(
-            f"The loss became {loss} in epoch {self._epoch + 1}.{kept}",
+            f"the loss became {loss} in epoch {self._epoch + 1}.{kept}",
             where="train",
             mend=self._advice,
         )
@@ -159,7 +159,7 @@ class Keeper(keras.callbacks.Callback):
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
             raise OutputError(
-                f"The checkpoint cannot be written: {error.strerror or error}.",
+                f"the checkpoint cannot be written: {error.strerror or error}.",
                 where=folder,
                 mend="Make room; then run again with --resume.",
             ) from error

@@ -96,7 +96,7 @@ def fit(
     """
     _check(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
     if data.train.rows == 0:
-        raise DataError("There are no rows to train on.", where="train")
+        raise DataError("there are no rows to train on.", where="train")
     start = time.perf_counter()
     batch = batch_size or default_batch_size(data.train.rows)
     batches = data.train.batches(

@@ -109,7 +109,7 @@ def test_hidden_widths_are_multiples_of_eight():
 
 
 def test_a_shape_without_a_default_is_an_error():
-    with pytest.raises(ModelError, match="No default model"):
+    with pytest.raises(ModelError, match="no default model"):
         build(Contract(kind="array", shape=(4, 4, 4, 1), target=CLASSES))
     with pytest.raises(ModelError, match="at least 8"):
         build(image(), width=4)
