@@ -69,6 +69,12 @@ def _explain(path: Path, error: Exception) -> ModelError:
             where=path,
             mend="Write the Lambda as a layer class, or with keras.ops, and save the model again.",
         )
+    if "No model config found" in said:
+        return ModelError(
+            "the file holds weights alone, without the model that they belong to.",
+            where=path,
+            mend="Build the model in Python, call load_weights, and save it as .keras.",
+        )
     if "Could not locate class" in said or "Unknown layer" in said or "custom_objects" in said:
         return ModelError(
             f"the model needs a class that Keras does not have: {_shorten(said)}",

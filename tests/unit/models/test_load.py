@@ -63,6 +63,18 @@ def test_code_in_a_file_is_not_run(ending, tmp_path):
         load_model(path)
 
 
+def test_weights_without_a_model_are_told_apart(model, tmp_path):
+    model.save_weights(tmp_path / "m.weights.h5")
+    with pytest.raises(ModelError, match="weights alone"):
+        load_model(tmp_path / "m.weights.h5")
+
+
+def test_files_of_an_older_keras_are_one_clear_line(shared_data):
+    with pytest.raises(ModelError, match="written by another Keras") as caught:
+        load_model(shared_data / "legacy_h5" / "vww_96.h5")
+    assert "\n" not in str(caught.value)
+
+
 class Doubling(layers.Layer):
     def call(self, x):
         return x * 2
