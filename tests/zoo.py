@@ -242,4 +242,196 @@ def rescaled_image():
     return keras.Model(i, _head(_conv(_conv(x, 16), 16)))
 
 
+@wiring
+def split_and_stacked():
+    x = i = keras.Input((8, 8, 3))
+    a, b = keras.ops.split(_conv(x, 32), 2, axis=-1)
+    x = keras.ops.concatenate([a, _conv(b, 16)], axis=-1)
+    x = keras.ops.mean(x, axis=(1, 2))
+    first, rest = x[:, :8], x[..., 8:]
+    return keras.Model(i, layers.Dense(3)(keras.ops.concatenate([rest, first * 2.0], axis=1)))
+
+
+@wiring
+def channel_shuffle():
+    x = i = keras.Input((8, 8, 4))
+    x = layers.Conv2D(32, 1, groups=2)(layers.Conv2D(16, 1)(x))
+    x = layers.Reshape((8, 8, 2, 16))(x)
+    x = layers.Reshape((8, 8, 32))(layers.Permute((1, 2, 4, 3))(x))
+    x = layers.DepthwiseConv2D(3, padding="same")(x)
+    return keras.Model(i, _head(layers.Conv2D(16, 1, activation="relu")(x)))
+
+
+@wiring
+def pixel_shuffle():
+    x = i = keras.Input((4, 4, 3))
+    x = _conv(x, 64)
+    x = keras.ops.reshape(x, (-1, 4, 4, 2, 2, 16))
+    x = keras.ops.reshape(keras.ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, 8, 8, 16))
+    return keras.Model(i, layers.Conv2D(3, 3)(x))
+
+
+def _transformer(x, heads=4, size=8, attention=None):
+    width = x.shape[-1]
+    attention = attention or layers.MultiHeadAttention(heads, size)
+    y = layers.BatchNormalization()(x)
+    x = layers.Add()([x, attention(y, y)])
+    y = layers.Dense(48, activation="gelu")(layers.BatchNormalization()(x))
+    return layers.Add()([x, layers.Dense(width)(y)])
+
+
+@wiring
+def attention():
+    x = i = keras.Input((6, 5))
+    x = layers.Dense(32)(x)
+    x = _transformer(_transformer(x))
+    return keras.Model(i, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+
+
+@wiring
+def attention_with_scores():
+    x = i = keras.Input((6, 5))
+    x = layers.Dense(16)(x)
+    y, scores = layers.MultiHeadAttention(4, 8, value_dim=12)(x, x, return_attention_scores=True)
+    x = layers.Dense(3)(keras.ops.mean(x + y, axis=1))
+    return keras.Model(i, [x, keras.ops.mean(scores, axis=1)])
+
+
+@wiring
+def grouped_query_attention():
+    x = i = keras.Input((6, 5))
+    x = layers.Dense(16)(x)
+    x = _transformer(x, attention=layers.GroupQueryAttention(8, 8, 4))
+    return keras.Model(i, layers.Dense(3)(layers.Flatten()(x)))
+
+
+@wiring
+def attention_by_hand():
+    x = i = keras.Input((6, 5))
+    x = layers.Dense(24)(x)
+    q, k, v = (
+        keras.ops.transpose(keras.ops.reshape(layers.Dense(32)(x), (-1, 6, 4, 8)), (0, 2, 1, 3))
+        for _ in range(3)
+    )
+    scores = keras.ops.matmul(q, keras.ops.transpose(k, (0, 1, 3, 2))) * 0.3
+    y = keras.ops.matmul(keras.ops.softmax(scores, axis=-1), v)
+    y = keras.ops.reshape(keras.ops.transpose(y, (0, 2, 1, 3)), (-1, 6, 32))
+    x = x + layers.Dense(24)(y)
+    return keras.Model(i, layers.Dense(3)(keras.ops.max(x, axis=1)))
+
+
+@wiring
+def einsum():
+    x = i = keras.Input((6, 8))
+    x = layers.EinsumDense("abc,cde->abde", (None, 4, 6), bias_axes="de", activation="relu")(x)
+    x = layers.EinsumDense("abde,def->abf", (None, 16), bias_axes="f")(x)
+    y = layers.EinsumDense("...x,xy->...y", 16)(x)
+    x = keras.ops.einsum("bti,btj->bij", x, y)
+    return keras.Model(i, layers.Dense(2)(layers.Flatten()(x)))
+
+
+@wiring
+def recurrent():
+    x = i = keras.Input((6, 5))
+    x = layers.Bidirectional(layers.LSTM(12, return_sequences=True))(x)
+    x, *states = layers.LSTM(16, return_sequences=True, return_state=True)(x)
+    x = layers.LSTM(16, return_sequences=True)(x, initial_state=states)
+    x = layers.Bidirectional(layers.GRU(12), merge_mode="sum")(x)
+    return keras.Model(i, layers.Dense(2)(x))
+
+
+@wiring
+def time_distributed():
+    x = i = keras.Input((4, 8, 8, 3))
+    x = layers.TimeDistributed(layers.Conv2D(16, 3, activation="relu"))(x)
+    x = layers.TimeDistributed(layers.GlobalAveragePooling2D())(x)
+    x = layers.SimpleRNN(16)(layers.TimeDistributed(layers.Dense(12, "relu"))(x))
+    return keras.Model(i, layers.Dense(2)(x))
+
+
+@wiring
+def convolutional_lstm():
+    x = i = keras.Input((4, 6, 6, 2))
+    x = layers.ConvLSTM2D(12, 3, return_sequences=True, padding="same")(x)
+    return keras.Model(i, _head(layers.ConvLSTM2D(8, 3)(x)))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Block(layers.Layer):
+    """A block of one's own: two layers and a weight that it owns itself."""
+
+    def __init__(self, width, hidden, **options):
+        super().__init__(**options)
+        self.width, self.hidden = width, hidden
+        self.first = layers.Dense(hidden, activation="relu", name="first")
+        self.second = layers.Dense(width, name="second")
+
+    def build(self, shape):
+        self.scale = self.add_weight(name="scale", shape=(self.width,))
+        self.first.build(shape)
+        self.second.build((*shape[:-1], self.hidden))
+
+    def call(self, x):
+        return x + self.second(self.first(x)) * self.scale
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width, "hidden": self.hidden}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Twofold(layers.Layer):
+    """A block whose two hidden widths come from one number."""
+
+    def __init__(self, hidden, **options):
+        super().__init__(**options)
+        self.hidden = hidden
+        self.one = layers.Dense(hidden, activation="relu", name="one")
+        self.two = layers.Dense(hidden, activation="tanh", name="two")
+        self.out = layers.Dense(8, name="out")
+
+    def call(self, x):
+        return self.out(self.two(self.one(x)))
+
+    def get_config(self):
+        return {**super().get_config(), "hidden": self.hidden}
+
+
+@wiring
+def blocks_of_ones_own():
+    x = i = keras.Input((8,))
+    x = Block(16, 32)(layers.Dense(16)(x))
+    x = Block(16, 24)(x)
+    return keras.Model(i, layers.Dense(2)(layers.Dense(16, "relu")(x)))
+
+
+@wiring
+def block_that_must_be_laid_open():
+    x = i = keras.Input((8,))
+    x = Twofold(24)(layers.Dense(16)(x))
+    return keras.Model(i, layers.Dense(2)(x))
+
+
+@wiring
+def patches_and_class_token():
+    x = i = keras.Input((8, 8, 3))
+    x = layers.Reshape((16, 24))(layers.Conv2D(24, 2, strides=2)(x))
+    x = ClassToken()(x)
+    x = _transformer(x, 3, 8)
+    return keras.Model(i, layers.Dense(3)(x[:, 0]))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ClassToken(layers.Layer):
+    """A learned first token, and a learned position for every token."""
+
+    def build(self, shape):
+        self.token = self.add_weight(name="token", shape=(1, 1, shape[-1]))
+        self.position = self.add_weight(name="position", shape=(1, shape[1] + 1, shape[-1]))
+
+    def call(self, x):
+        token = keras.ops.broadcast_to(self.token, (keras.ops.shape(x)[0], 1, x.shape[-1]))
+        return keras.ops.concatenate([token, x], axis=1) + self.position
+
+
 NORMALISES_ACROSS_UNITS = {"normalised"}
+CLASSES_OF_ONES_OWN = {"blocks_of_ones_own", "patches_and_class_token"}

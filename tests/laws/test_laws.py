@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from secateur.graph.trace import trace
 from secateur.planning.plan import GroupCut, Plan, plan
 from secateur.steps.cutting import cut
 from secateur.steps.masks import mask
-from zoo import NORMALISES_ACROSS_UNITS, ZOO, inputs_of, model_of
+from zoo import CLASSES_OF_ONES_OWN, NORMALISES_ACROSS_UNITS, ZOO, inputs_of, model_of
 
 
 def half(model, **options):
@@ -132,11 +133,16 @@ def test_a_cut_model_loads_where_secateur_is_not_installed(tmp_path):
         flat |= {f"y{k}": v for k, v in enumerate(outputs(smaller, x))}
         np.savez(tmp_path / f"{name}.npz", **flat)
         cases[name] = len(model.inputs)
+    # Classes of the user's own are imported by the user, after all else has loaded without them.
+    cases |= {name: cases.pop(name) for name in sorted(CLASSES_OF_ONES_OWN)}
     program = f"""
 import sys
 sys.modules["secateur"] = None
 import keras, numpy as np
+sys.path.append({str(Path(__file__).parents[1])!r})
 for name, inputs in {cases!r}.items():
+    if name in {CLASSES_OF_ONES_OWN!r}:
+        import zoo
     model = keras.models.load_model({str(tmp_path)!r} + f"/{{name}}.keras", safe_mode=True)
     saved = np.load({str(tmp_path)!r} + f"/{{name}}.npz")
     x = [saved[f"x{{k}}"] for k in range(inputs)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import KerasTensor, tree
 
 from secateur.errors import ModelError
 
@@ -42,3 +44,50 @@ def is_nested(operation: Any) -> bool:
     if isinstance(operation, keras.Sequential):
         return operation.built
     return isinstance(operation, keras.Model) and hasattr(operation, "_run_through_graph")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The inside of a composite layer.
+
+    Args:
+        function: its operations, a function of the tensors that it is called with and, after
+            them, of the weights that it uses itself.
+        variables: these weights.
+    """
+
+    function: Any
+    variables: tuple[Any, ...]
+
+
+def opened(layer: keras.Layer, args: Any, kwargs: Any) -> Opened | None:
+    """Return the inner operations of a composite layer as a functional graph.
+
+    The layer's `call` is run on symbolic tensors. The layer is left as it was.
+
+    Args:
+        layer: a built layer.
+        args: what it is called with, a `KerasTensor` for every tensor.
+        kwargs: likewise.
+
+    Returns:
+        `None` where the call cannot be run symbolically.
+    """
+    tensors = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, KerasTensor)]
+    inner = list(layer._flatten_layers())
+    marks = [(len(each._inbound_nodes), len(each._outbound_nodes)) for each in inner]
+    own = {name: value for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
+    stand_ins = {name: KerasTensor(value.shape, value.dtype) for name, value in own.items()}
+    try:
+        # An operation on weights alone would run at once and leave no trace.
+        layer.__dict__.update(stand_ins)
+        outputs = layer.call(*args, **kwargs)
+        function = keras.Function([*tensors, *stand_ins.values()], outputs)
+    except Exception:
+        return None
+    finally:
+        layer.__dict__.update(own)
+        for each, (inbound, outbound) in zip(inner, marks, strict=True):
+            del each._inbound_nodes[inbound:]
+            del each._outbound_nodes[outbound:]
+    return Opened(function, tuple(own.values()))

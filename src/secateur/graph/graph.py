@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 
 from secateur.graph.rule import Flow
-from secateur.graph.sweep import Call, Sweep
+from secateur.graph.sweep import Call, Composite, Sweep
 from secateur.graph.units import Axes, Ids
 
 
@@ -39,7 +40,8 @@ class Slice:
     """Where a group lives: an axis of a weight, and the index in the group of each position.
 
     `unit` holds -1 at positions of other groups. `role` is `write` for the weights that make the
-    units, `read` for those that consume them and `pass` for those that a unit passes through.
+    units, `read` for those that consume them, `pass` for those that a unit passes through and
+    `cost` for products between tensors, which have no elements.
     """
 
     weight: str
@@ -87,6 +89,9 @@ class Graph:
     Args:
         model: the traced model, unchanged.
         variables: the model's variables by the key of their weight.
+        constants: weights that are used as tensors, by the index of the tensor.
+        opened: composite layers whose inner operations are among the calls, by path.
+        products: multiply-adds between tensors, in the form of weights without elements.
         calls: every call of every operation, in topological order.
         tensors: what the calls name by index.
         weights: every weight by its key, `path/name`.
@@ -97,6 +102,9 @@ class Graph:
 
     model: keras.Model
     variables: Mapping[str, Any]
+    constants: Mapping[int, Any]
+    opened: Mapping[str, Composite]
+    products: tuple[Weight, ...]
     calls: tuple[Call, ...]
     tensors: tuple[Tensor, ...]
     weights: Mapping[str, Weight]
@@ -118,10 +126,23 @@ class Graph:
             )
             for entry in sweep.weights.values()
         }
+        products = tuple(
+            Weight(
+                product.key,
+                tuple(len(ids) for ids in product.axes),
+                renamed(product.axes),
+                ("cost",) * len(product.axes),
+                product.count,
+            )
+            for product in sweep.products
+        )
         count = int(settled.unit.max(initial=-1)) + 1
-        groups = _groups(sweep, settled, weights, count)
+        groups = _groups(sweep, settled, [*weights.values(), *products], count)
         return cls(
             model=model,
+            constants=sweep.constants,
+            opened=sweep.opened,
+            products=products,
             variables={entry.key: entry.variable for entry in sweep.weights.values()},
             calls=tuple(sweep.calls),
             tensors=tuple(Tensor(v.shape, renamed(v.axes)) for v in sweep.values),
@@ -155,8 +176,9 @@ class Graph:
 
     def macs(self, keep: np.ndarray | None = None) -> int:
         """Return the multiply-adds of one sample, of the operations that multiply by weights."""
-        sizes = self.sizes(self.everything() if keep is None else keep)
-        return sum(sizes[key] * weight.uses for key, weight in self.weights.items())
+        keep = self.everything() if keep is None else keep
+        multiplied = (*self.weights.values(), *self.products)
+        return sum(prod(kept_shape(w.shape, w.axes, keep)) * w.uses for w in multiplied)
 
     def widths(self, keep: np.ndarray) -> dict[str, tuple[int, int]]:
         """Return the output width before and after, of each layer that makes units."""
@@ -188,7 +210,7 @@ def kept_shape(shape: tuple[int, ...], axes: Axes, keep: np.ndarray) -> tuple[in
     )
 
 
-def _groups(sweep: Sweep, settled: Any, weights: Mapping[str, Weight], count: int) -> list[Group]:
+def _groups(sweep: Sweep, settled: Any, weights: list[Weight], count: int) -> list[Group]:
     owner = np.array([name for _, _, name in sweep.ledger.blocks])
     group_of = np.zeros(count, int)
     group_of[settled.unit] = settled.group
@@ -200,13 +222,17 @@ def _groups(sweep: Sweep, settled: Any, weights: Mapping[str, Weight], count: in
             reasons.setdefault(int(group), {})[reason] = None
     slices = _slices(weights, group_of)
     found = []
+    named: Counter[str] = Counter()
     for group in np.unique(group_of):
         units = np.flatnonzero(group_of == group)
         blocks = np.unique(settled.block[settled.group == group])
         members = tuple(dict.fromkeys(str(name) for name in owner[blocks]))
+        # A projection to heads makes two groups: the heads, and the units inside a head.
+        named[members[0]] += 1
+        again = named[members[0]]
         found.append(
             Group(
-                name=members[0],
+                name=members[0] if again == 1 else f"{members[0]}#{again}",
                 members=members,
                 units=units,
                 free=free[units],
@@ -217,17 +243,17 @@ def _groups(sweep: Sweep, settled: Any, weights: Mapping[str, Weight], count: in
     return found
 
 
-def _slices(weights: Mapping[str, Weight], group_of: np.ndarray) -> dict[int, list[Slice]]:
+def _slices(weights: list[Weight], group_of: np.ndarray) -> dict[int, list[Slice]]:
     order = np.argsort(group_of, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group_of))])
     within = np.empty(len(group_of), int)
     within[order] = np.arange(len(order)) - starts[group_of[order]]
     found: dict[int, list[Slice]] = {}
-    for key, weight in weights.items():
+    for weight in weights:
         for axis, (ids, role) in enumerate(zip(weight.axes, weight.roles, strict=True)):
             if ids is None or role is None:
                 continue
             for group in np.unique(group_of[ids]):
                 unit = np.where(group_of[ids] == group, within[ids], -1)
-                found.setdefault(int(group), []).append(Slice(key, axis, unit, role))
+                found.setdefault(int(group), []).append(Slice(weight.key, axis, unit, role))
     return found

@@ -9,24 +9,34 @@ from typing import Any
 import keras
 import numpy as np
 from keras import tree
+from keras.src.ops.numpy import Split
 
 from secateur.errors import ModelError
-from secateur.graph.functional import functional_of, is_nested
+from secateur.graph.functional import functional_of, is_nested, opened
 from secateur.graph.graph import Graph, kept_shape
-from secateur.graph.rule import Flow, Move
-from secateur.graph.sweep import Call
+from secateur.graph.refit import compensated, fitting, made_again, pieces, resized, rewritten
+from secateur.graph.sweep import Call, Composite
 from secateur.graph.weights import to_numpy
+
+Path = tuple[str, ...]
 
 
 def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     """Return a new model without the units that are not kept; the traced one is untouched.
+
+    A composite layer (attention, a block of one's own) is made again by its own class where some
+    smaller config gives exactly the wanted weights; else its inner operations are laid into the
+    functional graph.
 
     Args:
         graph: a traced model.
         keep: for each unit of the graph, whether it stays.
 
     Returns:
-        An ordinary Keras model of stock layers with the names of the old ones.
+        An ordinary Keras model of the same kinds of layers, with the names of the old ones.
+
+    Raises:
+        ModelError: a layer cannot be made again.
     """
     builder = _Builder(graph, keep)
     model = builder.model(graph.model, ())
@@ -34,6 +44,7 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     for old, new in builder.pairs:
         for source, target in zip(old.weights, new.weights, strict=True):
             target.assign(kept_values(to_numpy(source), axes[id(source)], keep))
+        compensated(old, new)
     return model
 
 
@@ -54,8 +65,12 @@ class _Builder:
 
     def __post_init__(self) -> None:
         self.calls: Mapping[str, Call] = {call.path: call for call in self.graph.calls}
+        self.shapes = {
+            id(self.graph.variables[key]): shape
+            for key, shape in self.graph.shapes(self.keep).items()
+        }
 
-    def model(self, old: Any, scope: tuple[str, ...], shapes: list | None = None) -> Any:
+    def model(self, old: Any, scope: Path, shapes: list | None = None) -> Any:
         """Rebuild a model, or a model nested in it whose inputs have the given shapes."""
         functional = functional_of(old)
         shapes = shapes or [tensor.shape for tensor in functional.inputs]
@@ -72,7 +87,12 @@ class _Builder:
         )
         return keras.Model(inputs, outputs, name=old.name)
 
-    def _sequential(self, old: keras.Sequential, tensor: Any, scope: tuple[str, ...]) -> Any:
+    def _sequential(self, old: keras.Sequential, tensor: Any, scope: Path) -> Any:
+        if any("/".join((*scope, layer.name)) in self.graph.opened for layer in old.layers):
+            x = tensor
+            for layer in old.layers:
+                x = self._call(scope, layer, (x,), {})
+            return keras.Model(tensor, x, name=old.name)
         new = keras.Sequential([tensor], name=old.name)
         shape = tensor.shape
         for layer in old.layers:
@@ -80,43 +100,102 @@ class _Builder:
             shape = new.output_shape
         return new
 
-    def _call(self, scope: tuple[str, ...], operation: Any, args: Any, kwargs: Any) -> Any:
-        tensors = [t for t in tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
-        shapes = [tensor.shape for tensor in tensors]
-        return self._operation((*scope, operation.name), operation, shapes)(*args, **kwargs)
+    def _call(self, scope: Path, operation: Any, args: Any, kwargs: Any) -> Any:
+        path = (*scope, operation.name)
+        composite = self.graph.opened.get("/".join(path))
+        if composite is not None:
+            return self._composite(path, operation, composite, args, kwargs)
+        shapes = [tensor.shape for tensor in _tensors((args, kwargs))]
+        new = self._operation(path, operation, shapes)
+        return self._called(self.calls.get("/".join(path)), operation, new, args, kwargs)
 
-    def _operation(self, path: tuple[str, ...], old: Any, shapes: list) -> Any:
+    def _called(self, call: Call | None, old: Any, new: Any, args: Any, kwargs: Any) -> Any:
+        if call is None or isinstance(old, keras.Layer):
+            return new(*args, **kwargs)
+        keeps = self._keeps(call)
+        if isinstance(old, Split) and (keep := keeps[old.axis]) is not None:
+            # Keras does not know the shapes of what it splits into pieces of different lengths.
+            taken = pieces(old, keep)
+            lead = (slice(None),) * (old.axis % len(keeps))
+            if taken is not None:
+                return [args[0][(*lead, piece)] for piece in taken]
+        args, kwargs = rewritten(old, keeps, args, kwargs)
+        return new(*args, **kwargs)
+
+    def _operation(self, path: Path, old: Any, shapes: list) -> Any:
         if id(old) not in self.made:
             if is_nested(old):
                 self.made[id(old)] = self.model(old, path, shapes)
             else:
-                self.made[id(old)] = self._resized("/".join(path), old)
-                if isinstance(old, keras.Layer):
-                    self.pairs.append((old, self.made[id(old)]))
+                call = self.calls["/".join(path)]
+                self._keep(old, made_again(old, self._config(call, old), call.path))
         return self.made[id(old)]
 
-    def _resized(self, path: str, old: Any) -> Any:
-        call = self.calls[path]
-        config = old.get_config()
-        rule = call.rule
-        old_tensor = self.graph.tensors[call.outputs[0]]
-        shape = kept_shape(old_tensor.shape, old_tensor.axes, self.keep)
-        if isinstance(rule, Flow) and rule.size:
-            config[rule.size] = shape[rule.axis % len(shape)]
-        if isinstance(rule, Move) and rule.shape and shape != old_tensor.shape:
-            config[rule.shape] = _reshaped(config[rule.shape], shape, rule.batch)
-        try:
-            return type(old).from_config(config)
-        except (TypeError, ValueError, NotImplementedError) as error:
+    def _composite(self, path: Path, old: Any, composite: Composite, args: Any, kwargs: Any) -> Any:
+        if id(old) not in self.made:
+            wanted = [self.shapes[id(weight)] for weight in old.weights]
+            outputs = [
+                kept_shape(tensor.shape, tensor.axes, self.keep)[1:]
+                for tensor in (self.graph.tensors[index] for index in composite.outputs)
+            ]
+            new = fitting(old, wanted, outputs, args, kwargs)
+            if new is None:
+                return self._laid_open(path, old, composite, args, kwargs)
+            self._keep(old, new)
+        return self.made[id(old)](*args, **kwargs)
+
+    def _laid_open(self, path: Path, old: Any, composite: Composite, args: Any, kwargs: Any) -> Any:
+        """Lay the inner operations of a composite layer into the functional graph."""
+        prefix = "/".join(path) + "/"
+        inner = opened(old, *_any_batch(composite.specs))
+        calls = iter([call for call in self.graph.calls if call.path.startswith(prefix)])
+        if inner is None or inner.variables:
+            why = "owns weights itself" if inner else "cannot be run for any batch size"
             raise ModelError(
-                f"{type(old).__name__} cannot be made again from its own config: {error}",
-                where=path,
-                mend="Give the class a get_config and a from_config that agree.",
-            ) from error
+                f"no config of {type(old).__name__} gives the wanted weights, and it {why}, so it "
+                "cannot be laid open.",
+                where="/".join(path),
+                mend="Keep its layers whole with keep=, or register a rule for it.",
+            )
+
+        def call(operation: Any, *inner_args: Any, **inner_kwargs: Any) -> Any:
+            return self._inner(next(calls), operation, inner_args, inner_kwargs)
+
+        return inner.function._run_through_graph(_tensors((args, kwargs)), call_fn=call)
+
+    def _inner(self, call: Call, operation: Any, args: Any, kwargs: Any) -> Any:
+        if id(operation) not in self.made:
+            config = self._config(call, operation)
+            config["name"] = call.path.replace("/", "_")
+            self._keep(operation, made_again(operation, config, call.path))
+        return self._called(call, operation, self.made[id(operation)], args, kwargs)
+
+    def _config(self, call: Call, old: Any) -> dict[str, Any]:
+        tensor = self.graph.tensors[call.outputs[0]]
+        shape = kept_shape(tensor.shape, tensor.axes, self.keep)
+        return resized(old.get_config(), call.rule, tensor.shape, shape)
+
+    def _keeps(self, call: Call) -> list[np.ndarray | None]:
+        tensor = self.graph.tensors[call.inputs[0]]
+        return [None if ids is None else self.keep[ids] for ids in tensor.axes]
+
+    def _keep(self, old: Any, new: Any) -> None:
+        self.made[id(old)] = new
+        if isinstance(old, keras.Layer):
+            self.pairs.append((old, new))
 
 
-def _reshaped(target: Any, shape: tuple[int, ...], batch: bool) -> tuple[int | None, ...]:
-    """Write a smaller shape into a reshape's target, leaving open lengths open."""
-    concrete = shape if batch else shape[1:]
-    pairs = zip(target, concrete, strict=True)
-    return tuple(old if old in (-1, None) else new for old, new in pairs)
+def _tensors(structure: Any) -> list[Any]:
+    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
+
+
+def _any_batch(specs: Any) -> Any:
+    """Return the tensors that a layer was traced with, for any batch size."""
+    return tree.map_structure(
+        lambda leaf: (
+            keras.Input(batch_shape=(None, *leaf.shape[1:]), dtype=leaf.dtype)
+            if isinstance(leaf, keras.KerasTensor)
+            else leaf
+        ),
+        specs,
+    )

@@ -61,6 +61,7 @@ class Flow:
             cut changes what the remaining ones become.
         pointwise: whether every position along the other axes is treated alone, so that units on
             them pass.
+        states: whether further inputs are states that carry the output's units.
         keeps: why the output units may not be removed, if so.
     """
 
@@ -74,6 +75,7 @@ class Flow:
     macs: Mapping[str, Per] = field(default_factory=dict)
     mixes: bool = False
     pointwise: bool = False
+    states: bool = False
     keeps: str | None = None
 
 
@@ -84,9 +86,13 @@ class Elementwise:
     Args:
         weights: the weights that have one element a position; their axes are those of the input
             without the batch axis, some of them of length one.
+        fixed: axes that are computed across (as by a softmax), and so may not shrink.
+        reason: why they may not.
     """
 
     weights: tuple[str, ...] = ()
+    fixed: tuple[int, ...] = ()
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,27 +109,75 @@ class Move:
     Args:
         shape: the config entry that states the output's shape, rewritten when it shrinks.
         batch: whether that entry counts the batch axis.
+        reduces: axes that the operation sums, averages or takes the largest over; `None` in it
+            stands for all of them.
     """
 
     shape: str | None = None
     batch: bool = False
+    reduces: tuple[int | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A product of tensors and weights, its axes labelled as in Einstein's notation.
+
+    An ellipsis stands for any number of leading axes, an underscore for an axis of length one.
+
+    Args:
+        inputs: the labels of each input; further inputs (a mask) are kept whole.
+        output: the labels of the output.
+        weights: the labels of each weight.
+        products: the labels over which a multiply-add is done for each combination of positions;
+            all labels if none are given.
+        fixed: labels that are computed across (as by the softmax of an attention).
+        shape: the config entry that states the output's shape without the batch axis.
+        keeps: why the units that it makes may not be removed, if so.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    weights: Mapping[str, str] = field(default_factory=dict)
+    products: tuple[str, ...] = ()
+    fixed: str = ""
+    shape: str | None = None
+    keeps: str | None = None
+
+
+@dataclass(frozen=True)
+class Open:
+    """A composite layer, whose inner operations are followed.
+
+    Layers without a rule are opened as well; this one says more about them.
+
+    Args:
+        ties: pairs of (weight, axis) whose units shrink alike, because one number of the config
+            gives the length of both.
+    """
+
+    ties: tuple[tuple[tuple[Any, int], tuple[Any, int]], ...] = ()
 
 
 @dataclass(frozen=True)
 class Pin:
-    """What the operation touches may not be removed, for this reason."""
+    """What the operation touches may not be removed, for this reason.
+
+    Args:
+        reason: why.
+        unknown: whether that is for want of a rule; a composite layer is then opened if it can be.
+    """
 
     reason: str
+    unknown: bool = False
 
 
-Rule = Flow | Elementwise | Pool | Move | Pin
+Rule = Flow | Elementwise | Pool | Move | Contract | Open | Pin
 
 
 @singledispatch
 def _rule(operation: Any) -> Rule:
-    return Pin(
-        f"{type(operation).__name__} has no rule; register one with secateur.graph.rule.register"
-    )
+    name = type(operation).__name__
+    return Pin(f"{name} has no rule; register one with secateur.graph.rule.register", unknown=True)
 
 
 def register(*types: type) -> Callable[[Callable[[Any], Rule]], Callable[[Any], Rule]]:
@@ -148,6 +202,7 @@ def rule_of(operation: Any) -> Rule:
     if home not in (object, kind) and kind.call is not home.call:
         return Pin(
             f"{kind.__name__} overrides {home.__name__}.call; register a rule for it with "
-            "secateur.graph.rule.register"
+            "secateur.graph.rule.register",
+            unknown=True,
         )
     return _rule.dispatch(kind)(operation)

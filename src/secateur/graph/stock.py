@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,20 @@ from keras import layers
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.ops import core, nn, numpy
 
-from secateur.graph.rule import At, Elementwise, Flow, Move, Pin, Pool, Rule, Where, register
+from secateur.graph.rule import (
+    At,
+    Contract,
+    Elementwise,
+    Flow,
+    Move,
+    Open,
+    Pin,
+    Pool,
+    Rule,
+    Where,
+    register,
+    rule_of,
+)
 
 
 def channels(layer: Any) -> int:
@@ -32,8 +46,9 @@ _POINTWISE = frozenset(
 _ELEMENTWISE_OPERATIONS = """Abs Absolute Add Cast Clip Cos Divide Elu Exp Expm1 Gelu HardSigmoid
     HardSilu HardTanh LeakyRelu Log Log1p LogSigmoid Maximum Minimum Mish Multiply Negative Power
     Reciprocal Relu Relu6 Rsqrt Selu Sigmoid Sign Silu Sin Softplus Softsign Sqrt Square Subtract
-    Tanh TrueDivide"""
-_MOVING_OPERATIONS = "Concatenate ExpandDims Flip Moveaxis Squeeze Swapaxes Transpose"
+    Tanh TrueDivide Where"""
+_MOVING_OPERATIONS = """Concatenate ExpandDims Flip GetItem Moveaxis Pad Repeat Roll Split Squeeze
+    Stack Swapaxes Tile Transpose"""
 
 
 def _operations(names: str) -> list[type]:
@@ -45,6 +60,31 @@ def _operations(names: str) -> list[type]:
 register(*_operations(_ELEMENTWISE_OPERATIONS))(lambda operation: Elementwise())
 register(*_operations(_MOVING_OPERATIONS))(lambda operation: Move())
 register(numpy.Reshape)(lambda operation: Move(shape="newshape", batch=True))
+register(numpy.BroadcastTo)(lambda operation: Move(shape="shape", batch=True))
+register(nn.Softmax)(lambda operation: _softmax(operation.axis))
+register(numpy.Matmul)(lambda operation: Contract(("...ij", "...jk"), "...ik"))
+
+
+@register(*_operations("Amax Amin Max Mean Min Sum"))
+def _(operation: Any) -> Rule:
+    axis = operation.axis
+    return Move(reduces=tuple(axis) if isinstance(axis, (list, tuple)) else (axis,))
+
+
+@register(numpy.Einsum)
+def _(operation: Any) -> Rule:
+    inputs, _, output = operation.subscripts.replace(" ", "").partition("->")
+    return Contract(tuple(inputs.split(",")), output)
+
+
+@register(nn.DotProductAttention)
+def _(operation: Any) -> Rule:
+    return Contract(("bqnh", "bknh", "bknv"), "bqnv", products=("bqknh", "bqknv"), fixed="k")
+
+
+def _softmax(axis: Any) -> Rule:
+    axes = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+    return Elementwise(fixed=axes, reason="softmax over its units")
 
 
 # ---- layers that mint units ---------------------------------------------------------------------
@@ -60,6 +100,17 @@ def _(layer: Any) -> Rule:
         pointwise=True,
         keeps=_mixing(layer),
     )
+
+
+@register(layers.EinsumDense)
+def _(layer: Any) -> Rule:
+    operands, _, output = layer.equation.replace(" ", "").partition("->")
+    tensor, kernel = operands.split(",")
+    weights = {"kernel": kernel}
+    if layer.bias is not None:
+        labels = [label if label in layer.bias_axes else "_" for label in output.replace(".", "")]
+        weights["bias"] = "".join(labels)[-len(layer.bias.shape) :]
+    return Contract((tensor,), output, weights=weights, shape="output_shape", keeps=_mixing(layer))
 
 
 @register(layers.Embedding)
@@ -118,12 +169,60 @@ def _(layer: Any) -> Rule:
         },
         size="units",
         macs={"kernel": "step", "recurrent_kernel": "step"},
+        states=True,
         keeps=_mixing(layer),
     )
 
 
 def _stock(layer: Any) -> type:
     return next(k for k in (layers.SimpleRNN, layers.GRU, layers.LSTM) if isinstance(layer, k))
+
+
+@register(layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
+def _(layer: Any) -> Rule:
+    side_by_side = At(-1, tile=4)
+    return Flow(
+        reads={"kernel": -2},
+        writes={
+            "kernel": side_by_side,
+            "recurrent_kernel": (At(-2), side_by_side),
+            "bias": side_by_side,
+        },
+        size="filters",
+        axis=channels(layer),
+        macs={"kernel": "output", "recurrent_kernel": "output"},
+        states=True,
+        keeps=_mixing(layer),
+    )
+
+
+@register(layers.TimeDistributed)
+def _(layer: Any) -> Rule:
+    rule = rule_of(layer.layer)
+    if isinstance(rule, Flow) and rule.axis == -1:
+        return replace(rule, size=rule.size and f"layer.config.{rule.size}")
+    if isinstance(rule, (Elementwise, Pool)) and getattr(rule, "axis", -1) == -1:
+        return rule
+    return Pin(f"TimeDistributed over {type(layer.layer).__name__} is not followed")
+
+
+# ---- layers that are opened ----------------------------------------------------------------------
+
+
+@register(layers.Bidirectional)
+def _(layer: Any) -> Rule:
+    ways = (layer.forward_layer, layer.backward_layer)
+    cells = [each for each in ways if isinstance(each, (layers.SimpleRNN, layers.GRU, layers.LSTM))]
+    if len(cells) < 2:
+        return Open()
+    # Keras takes the output of both ways to be of one width.
+    one, other = ((each.cell.recurrent_kernel, 0) for each in cells)
+    return Open(ties=((one, other),))
+
+
+@register(layers.GroupQueryAttention)
+def _(layer: Any) -> Rule:
+    return Open(ties=(((layer._key_dense.kernel, 2), (layer._value_dense.kernel, 2)),))
 
 
 # ---- layers that pass units on ------------------------------------------------------------------
@@ -214,6 +313,11 @@ def _(layer: Any) -> Rule:
 @register(layers.PReLU)
 def _(layer: Any) -> Rule:
     return Elementwise(weights=("alpha",))
+
+
+@register(layers.Softmax)
+def _(layer: Any) -> Rule:
+    return _softmax(layer.axis)
 
 
 @register(layers.Activation)

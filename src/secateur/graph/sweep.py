@@ -1,20 +1,18 @@
-"""The sweep: what each call does with the ids on the axes of its inputs, following its rule."""
+"""The state of one sweep over a model's calls: values, weights, and the ledger of their ids."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
-from secateur.graph.rule import At, Elementwise, Flow, Move, Per, Pin, Pool, Rule, Where
-from secateur.graph.units import Axes, Ids, Ledger, gather, spread
-from secateur.graph.weights import to_numpy
+from secateur.graph.rule import At, Rule, Where
+from secateur.graph.units import Axes, Ids, Ledger
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +50,38 @@ class Call:
     kwargs: Any
 
 
+@dataclass(frozen=True)
+class Composite:
+    """A layer that was opened: the symbolic arguments, and the indices of its outputs."""
+
+    specs: Any
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A call that is being followed: its inputs are known, and the shapes of its outputs."""
+
+    path: str
+    operation: Any
+    args: Any
+    kwargs: Any
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """Return the tensors among the arguments."""
+        return [leaf for leaf in self._leaves() if isinstance(leaf, Value)]
+
+    @property
+    def constants(self) -> list[Any]:
+        """Return the arrays and variables among the arguments."""
+        return [leaf for leaf in self._leaves() if not isinstance(leaf, Value) and is_array(leaf)]
+
+    def _leaves(self) -> list[Any]:
+        return tree.flatten((self.args, self.kwargs))
+
+
 @dataclass
 class WeightIds:
     """The ids on the axes of a weight, and how many multiply-adds an element takes part in."""
@@ -65,185 +95,62 @@ class WeightIds:
 
 
 @dataclass
+class Product:
+    """Multiply-adds between tensors: `count` for each combination of positions on the axes."""
+
+    key: str
+    count: int
+    axes: list[Ids]
+
+
+@dataclass
 class Sweep:
-    """The state of one sweep: every value and call so far, and the ledger of ids."""
+    """Every value, call and weight so far."""
 
     ledger: Ledger = field(default_factory=Ledger)
     values: list[Value] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     weights: dict[int, WeightIds] = field(default_factory=dict)
+    products: list[Product] = field(default_factory=list)
+    constants: dict[int, Any] = field(default_factory=dict)
+    opened: dict[str, Composite] = field(default_factory=dict)
     named: Counter[str] = field(default_factory=Counter)
 
+    def value(self, shape: tuple[int, ...], dtype: str, axes: Axes) -> Value:
+        """Add a value."""
+        made = Value(len(self.values), shape, dtype, axes)
+        self.values.append(made)
+        return made
+
     def enter(self, name: str, shape: tuple[int, ...], dtype: str) -> Value:
-        """Return the value of a model input; its features may not be removed."""
-        return self._pinned(name, shape, dtype, "model input")
+        """Add a model input; its features may not be removed."""
+        return self.value(shape, dtype, self.fixed(name, shape, "model input"))
 
     def leave(self, value: Value) -> None:
         """Mark a value as a model output."""
-        self._pin(value, value.live(), "model output")
+        self.pin(value, value.live(), "model output")
 
-    def call(self, path: str, operation: Any, rule: Rule, args: Any, kwargs: Any) -> Any:
-        """Follow one call and return its outputs in the operation's own structure."""
-        inputs = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)]
-        specs = mapped(lambda value: value.spec, (args, kwargs))
-        structure = operation.compute_output_spec(*specs[0], **specs[1])
-        outs = [(tuple(spec.shape), spec.dtype) for spec in tree.flatten(structure)]
-        if isinstance(rule, Move):
-            axes = self._move(path, operation, args, kwargs, inputs, outs)
-        elif isinstance(rule, Elementwise):
-            constants = [leaf for leaf in tree.flatten((args, kwargs)) if _is_constant(leaf)]
-            axes = self._elementwise(path, operation, rule, inputs, constants, outs)
-        elif isinstance(rule, Pool):
-            axes = self._pool(path, rule, inputs, outs)
-        elif isinstance(rule, Flow):
-            axes = self._flow(path, operation, rule, inputs, outs)
-        else:
-            axes = self._stop(path, rule, inputs, outs)
-        for weight in getattr(operation, "weights", ()):
-            self._weight(path, weight)
-        values = [self._value(*out, ids) for out, ids in zip(outs, axes, strict=True)]
-        indices = tuple(value.index for value in values)
-        taken = tuple(value.index for value in inputs)
-        self.calls.append(Call(path, operation, rule, taken, indices, args, kwargs))
-        return tree.pack_sequence_as(structure, values)
-
-    # ---- one method a kind of rule --------------------------------------------------------------
-
-    def _flow(self, path: str, layer: Any, rule: Flow, inputs: list[Value], outs: list) -> list:
-        x, *others = inputs
-        axis = rule.axis % len(x.shape)
-        read = x.axes[axis] if rule.reads or not rule.mints else None
-        aside = [a for a in x.live() if a != axis]
-        if not rule.pointwise:
-            self._pin(x, aside, f"{path} computes across this axis")
-        for other in others:
-            self._pin(other, other.live(), f"second input of {path}")
-        variables = {weight.name: weight for weight in layer.weights}
-        first = self._alike(read, rule.groups)
-        for name, where in rule.reads.items():
-            self._attach(path, variables.get(name), where, read, first, "read")
-        (shape, _), *_ = outs
-        width = shape[rule.axis % len(shape)]
-        if rule.mints:
-            written: Ids | None = self.ledger.mint(width, path)
-            self._alike(written, rule.groups)
-        else:
-            written = None if read is None else np.repeat(read, rule.repeat)
-        for name, where in rule.writes.items():
-            role = "write" if rule.mints else "pass"
-            self._attach(path, variables.get(name), where, written, written, role)
-        if rule.keeps and written is not None:
-            self.ledger.pin(written, rule.keeps)
-        for name, per in rule.macs.items():
-            self._weight(path, variables[name]).uses += _positions(per, rule.axis, x.shape, shape)
-        axes = []
-        for shape, _ in outs:
-            line: list[Ids | None] = [None] * len(shape)
-            if rule.pointwise and len(shape) == len(x.shape):
-                line = list(x.axes)
-            line[rule.axis % len(shape)] = written
-            axes.append(tuple(line))
-        return axes
-
-    def _elementwise(
-        self,
-        path: str,
-        layer: Any,
-        rule: Elementwise,
-        inputs: list[Value],
-        constants: list,
-        outs: list,
-    ) -> list:
-        (shape, _), *_ = outs
-        if isinstance(layer, keras.Layer) and len({len(value.shape) for value in inputs}) > 1:
-            return self._stop(path, Pin(f"{path} merges tensors of different ranks"), inputs, outs)
-        axes: list[Ids | None] = []
-        for back in range(-len(shape), 0):
-            ids = [v.axes[back] for v in inputs if -back <= len(v.shape) and v.shape[back] > 1]
-            ids += [v.axes[back] for v in inputs if shape[back] == 1 and -back <= len(v.shape)]
-            live = [line for line in ids if line is not None]
-            for line in live[1:]:
-                self.ledger.join(live[0], line)
-            fixed = any(c.ndim >= -back and c.shape[back] > 1 for c in constants)
-            if live and (len(live) < len(ids) or fixed):
-                self.ledger.pin(live[0], f"{path} merges it with a tensor that cannot shrink")
-            narrow = [v for v in inputs if -back <= len(v.shape) and v.shape[back] < shape[back]]
-            for value in narrow:
-                self.ledger.pin(value.axes[back], f"{path} repeats it over an axis")
-            axes.append(live[0] if live else None)
-        for weight in getattr(layer, "weights", ()):
-            if weight.name in rule.weights:
-                for axis, length in enumerate(weight.shape):
-                    line = inputs[0].axes[axis + 1]
-                    if line is not None and length == len(line):
-                        self._claim(path, weight, axis, line, "pass")
-        return [tuple(axes)] * len(outs)
-
-    def _pool(self, path: str, rule: Pool, inputs: list[Value], outs: list) -> list:
-        (x,) = inputs
-        axis = rule.axis % len(x.shape)
-        aside = [a for a in x.live() if a != axis]
-        self._pin(x, aside, f"{path} computes across this axis")
-        axes = []
-        for shape, _ in outs:
-            line: list[Ids | None] = [None] * len(shape)
-            line[axis if len(shape) == len(x.shape) else -1] = x.axes[axis]
-            axes.append(tuple(line))
-        return axes
-
-    def _move(
-        self, path: str, operation: Any, args: Any, kwargs: Any, inputs: list[Value], outs: list
-    ) -> list:
-        axes: list[list[Ids | None]] = [[None] * len(shape) for shape, _ in outs]
-        for axis in sorted({axis for value in inputs for axis in value.live()}):
-            carried = [v for v in inputs if len(v.shape) > axis and v.axes[axis] is not None]
-
-            def lay(value: Value, axis: int = axis, carried: list[Value] = carried) -> np.ndarray:
-                ids = value.axes[axis] if any(value is c for c in carried) else None
-                return spread(ids, axis, value.shape)
-
-            arrays = mapped(lay, (args, kwargs))
-            results = tree.flatten(operation.call(*arrays[0], **arrays[1]))
-            found = [gather(to_numpy(result)) for result in results]
-            for line, place in zip(axes, found, strict=True):
-                if place is None or line[place[0]] is not None:
-                    for value in carried:
-                        self._pin(value, [axis], f"{path} spreads it over several axes")
-                else:
-                    line[place[0]] = self._filled(place[1], path)
-        return [tuple(line) for line in axes]
-
-    def _stop(self, path: str, rule: Pin, inputs: list[Value], outs: list) -> list:
-        for value in inputs:
-            self._pin(value, value.live(), f"{path}: {rule.reason}")
-        axes = []
-        for shape, _ in outs:
-            line: list[Ids | None] = [None] * len(shape)
-            if len(shape) > 1:
-                line[-1] = self.ledger.mint(shape[-1], path)
-                self.ledger.pin(line[-1], f"{path}: {rule.reason}")
-            axes.append(tuple(line))
-        return axes
-
-    # ---- small parts ----------------------------------------------------------------------------
-
-    def _value(self, shape: tuple[int, ...], dtype: str, axes: Axes) -> Value:
-        value = Value(len(self.values), shape, dtype, axes)
-        self.values.append(value)
-        return value
-
-    def _pinned(self, owner: str, shape: tuple[int, ...], dtype: str, reason: str) -> Value:
+    def fixed(self, owner: str, shape: tuple[int, ...], reason: str) -> Axes:
+        """Return axes whose last one carries fresh ids that may not be removed."""
         axes: list[Ids | None] = [None] * len(shape)
         if len(shape) > 1:
             axes[-1] = self.ledger.mint(shape[-1], owner)
             self.ledger.pin(axes[-1], reason)
-        return self._value(shape, dtype, tuple(axes))
+        return tuple(axes)
 
-    def _pin(self, value: Value, axes: Iterable[int], reason: str) -> None:
+    def pin(self, value: Value, axes: Iterable[int], reason: str) -> None:
+        """Forbid the removal of what is on some axes of a value."""
         for axis in axes:
             self.ledger.pin(value.axes[axis], reason)
 
-    def _alike(self, ids: Ids | None, groups: int) -> Ids | None:
+    def meet(self, lines: Iterable[Ids | None]) -> Ids | None:
+        """Join axes that must shrink together and return one of them."""
+        live = [line for line in lines if line is not None]
+        for line in live[1:]:
+            self.ledger.join(live[0], line)
+        return live[0] if live else None
+
+    def alike(self, ids: Ids | None, groups: int) -> Ids | None:
         """Join the j-th ids of all groups and return those of the first group."""
         if ids is None or groups == 1:
             return ids
@@ -252,41 +159,51 @@ class Sweep:
             self.ledger.join(lines[0], line)
         return lines[0]
 
-    def _filled(self, line: Ids, path: str) -> Ids:
-        """Turn what `gather` found into ids: positions that hold none cannot be removed."""
-        ids = line - 1
-        empty = np.flatnonzero(line == 0)
-        if len(empty):
-            ids[empty] = self.ledger.mint(len(empty), path)
-            self.ledger.pin(ids[empty], f"{path} adds it beside what can be removed")
-        return ids
-
-    def _weight(self, path: str, weight: Any) -> WeightIds:
-        found = self.weights.get(id(weight))
+    def weight(self, path: str, variable: Any) -> WeightIds:
+        """Return the entry of a weight, a new one where it is seen for the first time."""
+        found = self.weights.get(id(variable))
         if found is None:
-            none = [None] * len(weight.shape)
-            key = f"{path}/{weight.name}"
+            none: list[Ids | None] = [None] * len(variable.shape)
+            key = f"{path}/{variable.name}"
             self.named[key] += 1
             key = key if self.named[key] == 1 else f"{key}#{self.named[key]}"
-            found = WeightIds(key, weight, tuple(weight.shape), none, list(none))
-            self.weights[id(weight)] = found
+            found = WeightIds(key, variable, tuple(variable.shape), none, [None] * len(none))
+            self.weights[id(variable)] = found
         return found
 
-    def _attach(
-        self, path: str, weight: Any, where: Where, ids: Ids | None, first: Ids | None, role: str
+    def constant(self, path: str, variable: Any) -> Value:
+        """Return a weight that is used as a tensor; each of its positions may be a unit."""
+        for index, known in self.constants.items():
+            if known is variable:
+                return self.values[index]
+        owner = f"{path}/{variable.name}"
+        axes = tuple(
+            self.ledger.mint(length, owner) if length > 1 else None for length in variable.shape
+        )
+        for axis, ids in enumerate(axes):
+            self.claim(path, variable, axis, ids, "write")
+        value = self.value(tuple(variable.shape), variable.dtype, axes)
+        self.constants[value.index] = variable
+        return value
+
+    def attach(
+        self, path: str, variable: Any, where: Where, ids: Ids | None, first: Ids | None, role: str
     ) -> None:
-        if weight is None or ids is None:
+        """Lay ids on axes of a weight; `first` are those of the first group of channels."""
+        if variable is None or ids is None:
             return
         for at in where if isinstance(where, tuple) else (where,):
             place = at if isinstance(at, At) else At(at)
             full = np.tile(np.repeat(ids, place.repeat), place.tile)
-            axis = place.axis % len(weight.shape)
+            axis = place.axis % len(variable.shape)
             # A grouped kernel has one group's worth of input channels.
-            line = full if len(full) == weight.shape[axis] else first
-            self._claim(path, weight, axis, line, role)
+            self.claim(
+                path, variable, axis, full if len(full) == variable.shape[axis] else first, role
+            )
 
-    def _claim(self, path: str, weight: Any, axis: int, ids: Ids | None, role: str) -> None:
-        entry = self._weight(path, weight)
+    def claim(self, path: str, variable: Any, axis: int, ids: Ids | None, role: str) -> None:
+        """Lay ids on one axis of a weight, joining those that another call laid there."""
+        entry = self.weight(path, variable)
         known = entry.axes[axis]
         if known is not None and ids is not None:
             self.ledger.join(known, ids)
@@ -299,13 +216,6 @@ def mapped(function: Callable[[Value], Any], structure: Any) -> Any:
     return tree.map_structure(lambda v: function(v) if isinstance(v, Value) else v, structure)
 
 
-def _is_constant(leaf: Any) -> bool:
-    return not isinstance(leaf, Value) and hasattr(leaf, "shape") and hasattr(leaf, "ndim")
-
-
-def _positions(per: Per, axis: int, before: tuple[int, ...], after: tuple[int, ...]) -> int:
-    """Count how often each element of a kernel is used for one sample."""
-    if per == "step":
-        return before[1]
-    shape = before if per == "input" else after
-    return prod(shape) // shape[axis]
+def is_array(leaf: Any) -> bool:
+    """Say whether an argument is an array, a tensor or a variable with axes."""
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype") and len(leaf.shape) > 0

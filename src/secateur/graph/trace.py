@@ -6,7 +6,9 @@ same on every backend, and it leaves the model as it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -14,11 +16,12 @@ import numpy as np
 from keras import tree
 
 from secateur.errors import ModelError
-from secateur.graph import stock  # noqa: F401  (fills the registry)
-from secateur.graph.functional import functional_of, is_nested
+from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
+from secateur.graph.follow import expanded, follow
+from secateur.graph.functional import Opened, functional_of, is_nested, opened
 from secateur.graph.graph import Graph
-from secateur.graph.rule import rule_of
-from secateur.graph.sweep import Sweep, Value
+from secateur.graph.rule import Contract, Open, Pin, Rule, rule_of
+from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
 from secateur.graph.weights import to_numpy
 
 # Stands in for a length that the model leaves open (image size, number of time steps).
@@ -68,13 +71,99 @@ def check_weights(model: keras.Model) -> None:
             )
 
 
-def _walk(functional: Any, arguments: list[Value], scope: tuple[str, ...], sweep: Sweep) -> Any:
+def _walk(
+    functional: Any,
+    arguments: list[Value],
+    scope: tuple[str, ...],
+    sweep: Sweep,
+    name_of: Callable[[Any], str] = lambda operation: operation.name,
+) -> Any:
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        path = (*scope, operation.name)
+        path = (*scope, name_of(operation))
+        values = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)]
         if is_nested(operation):
-            inner = functional_of(operation)
-            values = [v for v in tree.flatten((args, kwargs)) if isinstance(v, Value)]
-            return _walk(inner, values, path, sweep)
-        return sweep.call("/".join(path), operation, rule_of(operation), args, kwargs)
+            return _walk(functional_of(operation), values, path, sweep)
+        rule = rule_of(operation)
+        unknown = isinstance(rule, Pin) and rule.unknown and isinstance(operation, keras.Layer)
+        if unknown or isinstance(rule, Open):
+            specs = mapped(lambda value: value.spec, (args, kwargs))
+            inner = opened(operation, *specs)
+            if inner is not None:
+                outputs = _enter(inner, path, operation, rule, values, sweep)
+                given = tuple(value.index for value in tree.flatten(outputs))
+                sweep.opened["/".join(path)] = Composite(specs, given)
+                return outputs
+            rule = rule if unknown else Pin(f"{type(operation).__name__} cannot be opened here")
+        return _follow("/".join(path), operation, rule, args, kwargs, sweep)
 
     return functional._run_through_graph(arguments, call_fn=call)
+
+
+def _enter(
+    inner: Opened,
+    path: tuple[str, ...],
+    operation: Any,
+    rule: Rule,
+    values: list[Value],
+    sweep: Sweep,
+) -> Any:
+    """Follow the inner operations of a composite layer."""
+    name = "/".join(path)
+    owned = [sweep.constant(name, variable) for variable in inner.variables]
+    outputs = _walk(inner.function, [*values, *owned], path, sweep, _Names())
+    for variable in operation.weights:
+        sweep.weight(name, variable)
+    for pair in rule.ties if isinstance(rule, Open) else ():
+        sweep.meet(sweep.weight(name, variable).axes[axis] for variable, axis in pair)
+    return outputs
+
+
+class _Names:
+    """Names for the operations of an opened layer that are the same each time it is opened.
+
+    Keras numbers what has no name of its own through the whole process; here it is numbered
+    within the layer.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def __call__(self, operation: Any) -> str:
+        if id(operation) not in self._names:
+            stem = re.sub(r"_\d+$", "", operation.name)
+            self._counts[stem] += 1
+            count = self._counts[stem]
+            self._names[id(operation)] = stem if count == 1 else f"{stem}_{count}"
+        return self._names[id(operation)]
+
+
+def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep: Sweep) -> Any:
+    specs = mapped(lambda value: value.spec, (args, kwargs))
+    structure = operation.compute_output_spec(*specs[0], **specs[1])
+    outs = [
+        (_concrete(rule, operation, args, spec.shape), spec.dtype)
+        for spec in tree.flatten(structure)
+    ]
+    call = Pending(path, operation, args, kwargs, tuple(shape for shape, _ in outs))
+    axes = follow(rule, sweep, call)
+    for variable in getattr(operation, "weights", ()):
+        sweep.weight(path, variable)
+    values = [sweep.value(*out, line) for out, line in zip(outs, axes, strict=True)]
+    taken, given = (tuple(value.index for value in each) for each in (call.inputs, values))
+    sweep.calls.append(Call(path, operation, rule, taken, given, args, kwargs))
+    return tree.pack_sequence_as(structure, values)
+
+
+def _concrete(rule: Rule, operation: Any, args: Any, shape: Any) -> tuple[int, ...]:
+    """Fill in lengths that a layer's config leaves open."""
+    if None not in shape or not isinstance(rule, Contract):
+        return tuple(shape)
+    sizes: dict[str, int] = {}
+    variables = {weight.name: weight.shape for weight in operation.weights}
+    tensors = [leaf.shape for leaf in tree.flatten(args) if isinstance(leaf, Value)]
+    known = [*zip(rule.inputs, tensors, strict=False)]
+    known += [(text, variables[name]) for name, text in rule.weights.items() if name in variables]
+    for labels, lengths in known:
+        sizes.update(zip(expanded(labels, len(lengths)), lengths, strict=True))
+    return tuple(sizes[label] for label in expanded(rule.output, len(shape)))

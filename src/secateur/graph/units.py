@@ -110,17 +110,21 @@ def gather(array: np.ndarray) -> tuple[int, Ids] | None:
     Returns:
         `None` when the values vary along more than one axis, or along none.
     """
-    varying = [
+    axes = varying(array)
+    if len(axes) != 1:
+        return None
+    line = tuple(slice(None) if a == axes[0] else 0 for a in range(array.ndim))
+    return axes[0], array[line].astype(int)
+
+
+def varying(array: np.ndarray) -> list[int]:
+    """Return the axes along which the values of an array are not all the same."""
+    return [
         axis
         for axis, length in enumerate(array.shape)
         if length > 1
         and not np.array_equal(array, np.broadcast_to(_head(array, axis), array.shape))
     ]
-    if len(varying) != 1:
-        return None
-    axis = varying[0]
-    line = tuple(slice(None) if a == axis else 0 for a in range(array.ndim))
-    return axis, array[line].astype(int)
 
 
 def _head(array: np.ndarray, axis: int) -> np.ndarray:

@@ -43,7 +43,7 @@ class Shrinking:
         self.order = {name: self._order(group) for name, group in self.groups.items()}
         self.kept = {name: len(group) for name, group in self.groups.items()}
         self.widths = {name: self._widths(group) for name, group in self.groups.items()}
-        self.lengths = {key: list(weight.shape) for key, weight in self.graph.weights.items()}
+        self.lengths = {w.key: list(w.shape) for w in self._priced()}
         self.places = {name: self._places(group) for name, group in self.groups.items()}
         self.total = self.cost = self._full()
 
@@ -84,6 +84,9 @@ class Shrinking:
         count = len(self.groups[name]) - self.kept[name]
         return np.sort(self.order[name][:count])
 
+    def _priced(self) -> list[Any]:
+        return [*self.graph.weights.values(), *self.graph.products]
+
     def _widths(self, group: Any) -> list[int]:
         """Return the widths that a group may have, from its own down."""
         whole = len(group)
@@ -118,9 +121,7 @@ class Shrinking:
     def _full(self) -> float:
         if self.price is None:
             return sum(len(group) for group in self.groups.values())
-        return sum(
-            self.price[key] * prod(weight.shape) for key, weight in self.graph.weights.items()
-        )
+        return sum(self.price[weight.key] * prod(weight.shape) for weight in self._priced())
 
 
 def shrink_globally(paper: Shrinking, budget: float) -> None:

@@ -108,8 +108,8 @@ def _mean_over_kernels(
     """
     total, parts = np.zeros(len(group)), 0
     for part in group.slices:
-        array = stats.weights[part.weight]
-        if part.role != "pass" and array.ndim > 1:
+        array = stats.weights.get(part.weight)
+        if part.role in ("write", "read") and array is not None and array.ndim > 1:
             line = _per_unit(group, part, size(array))
             mean = line.mean()
             if mean > 0:

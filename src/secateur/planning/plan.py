@@ -343,7 +343,9 @@ def _scores(rank: Criterion, group: Any, stats: Any) -> np.ndarray:
 def _price(graph: Any, name: str) -> dict[str, float] | None:
     if name == "ratio":
         return None
-    return {key: weight.uses if name == "macs" else 1 for key, weight in graph.weights.items()}
+    if name == "macs":
+        return {part.key: part.uses for part in (*graph.weights.values(), *graph.products)}
+    return dict.fromkeys(graph.weights, 1.0) | {part.key: 0.0 for part in graph.products}
 
 
 def _pins(graph: Any) -> list[str]:

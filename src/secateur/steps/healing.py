@@ -77,6 +77,9 @@ def heal(
             mend="Give more rows (labels are not needed), or switch healing off: heal=False.",
         )
     rng = np.random.default_rng(seed)
+    if not old.same_wiring(new):
+        why = "left as cut: a composite layer was laid open, so the wiring is another"
+        return healed, (Healed(smaller.name, why),)
     changed: set[int] = set()
     counts = _uses(after)
     done = []

@@ -11,6 +11,7 @@ import numpy as np
 from keras import tree
 
 from secateur.graph.graph import Graph
+from secateur.graph.rule import Move
 from secateur.graph.sweep import Call, Value, mapped
 from secateur.graph.weights import to_numpy
 
@@ -23,7 +24,8 @@ class Walk:
     def __init__(self, graph: Graph, x: Any):
         self.graph = graph
         self.tensors: dict[int, np.ndarray] = {}
-        self._left = Counter(index for call in graph.calls for index in call.inputs)
+        read = (index for call in graph.calls for index in call.inputs)
+        self._left = Counter(index for index in read if index not in graph.constants)
         arrays = _flat(graph.model, x)
         self.rows = len(arrays[0])
         for index, array in enumerate(arrays):
@@ -41,21 +43,42 @@ class Walk:
         """Run a call, keep its outputs and let go of what no later call reads."""
         for index, array in zip(call.outputs, self._run(call, call.operation), strict=True):
             self.tensors[index] = array
-        for index in call.inputs:
-            self._left[index] -= 1
+        for index in self._left.keys() & set(call.inputs):
+            self._left[index] -= call.inputs.count(index)
             if not self._left[index]:
                 self.tensors.pop(index, None)
+
+    def same_wiring(self, other: Walk) -> bool:
+        """Say whether another graph has the same operations in the same order."""
+        one, two = ([type(c.operation) for c in walk.graph.calls] for walk in (self, other))
+        return one == two
 
     def _run(self, call: Call, operation: Any) -> list[np.ndarray]:
         pieces = []
         for start in range(0, self.rows, CHUNK):
 
             def piece(value: Value, start: int = start) -> Any:
-                return keras.ops.convert_to_tensor(self.tensors[value.index][start : start + CHUNK])
+                if value.index in self.graph.constants:
+                    return self.graph.constants[value.index]
+                rows = self.tensors[value.index][start : start + CHUNK]
+                return keras.ops.convert_to_tensor(rows)
 
             args, kwargs = mapped(piece, call.args), mapped(piece, call.kwargs)
-            pieces.append([to_numpy(out) for out in tree.flatten(operation(*args, **kwargs))])
+            runs = _for_batch(call, operation, min(CHUNK, self.rows - start))
+            pieces.append([to_numpy(out) for out in tree.flatten(runs(*args, **kwargs))])
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+
+def _for_batch(call: Call, operation: Any, rows: int) -> Any:
+    """Return an operation for as many rows: one inside a layer may have been traced for one row."""
+    rule = call.rule
+    if not (isinstance(rule, Move) and rule.shape and rule.batch):
+        return operation
+    config = operation.get_config()
+    first, *rest = config[rule.shape]
+    if first != 1:
+        return operation
+    return type(operation).from_config({**config, rule.shape: (rows, *rest)})
 
 
 def _flat(model: keras.Model, x: Any) -> list[np.ndarray]:

@@ -1,0 +1,211 @@
+"""What a call does with the ids on the axes of its inputs: one function a kind of rule.
+
+All functions here take `(rule, sweep, call)` and return the axes of each output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import singledispatch
+from math import prod
+from typing import Any
+
+import keras
+import numpy as np
+
+from secateur.graph.rule import Contract, Elementwise, Flow, Per, Pin, Pool, Rule
+from secateur.graph.sweep import Pending, Product, Sweep
+from secateur.graph.units import Axes, Ids
+
+
+@singledispatch
+def follow(rule: Rule, sweep: Sweep, call: Pending) -> list[Axes]:
+    """Return the axes of each output of a call."""
+    raise TypeError(f"{type(rule).__name__} is no rule")
+
+
+@follow.register
+def _(rule: Flow, sweep: Sweep, call: Pending) -> list[Axes]:
+    x, *others = call.inputs
+    axis = rule.axis % len(x.shape)
+    read = x.axes[axis] if rule.reads or not rule.mints else None
+    if not rule.pointwise:
+        aside = [a for a in x.live() if a != axis]
+        sweep.pin(x, aside, f"{call.path} computes across this axis")
+    variables = {weight.name: weight for weight in call.operation.weights}
+    first = sweep.alike(read, rule.groups)
+    for name, where in rule.reads.items():
+        sweep.attach(call.path, variables.get(name), where, read, first, "read")
+    shape = call.shapes[0]
+    if rule.mints:
+        written: Ids | None = sweep.ledger.mint(shape[rule.axis % len(shape)], call.path)
+        sweep.alike(written, rule.groups)
+    else:
+        written = None if read is None else np.repeat(read, rule.repeat)
+    for name, where in rule.writes.items():
+        role = "write" if rule.mints else "pass"
+        sweep.attach(call.path, variables.get(name), where, written, written, role)
+    if rule.keeps and written is not None:
+        sweep.ledger.pin(written, rule.keeps)
+    for name, per in rule.macs.items():
+        uses = _positions(per, rule.axis, x.shape, shape)
+        sweep.weight(call.path, variables[name]).uses += uses
+    for other in others:
+        if rule.states and other.axes[rule.axis] is not None:
+            sweep.meet([written, other.axes[rule.axis]])
+        elif rule.states:
+            sweep.ledger.pin(written, f"{call.path} begins with a state that cannot shrink")
+        else:
+            sweep.pin(other, other.live(), f"second input of {call.path}")
+    axes = []
+    for shape in call.shapes:
+        passes = rule.pointwise and len(shape) == len(x.shape)
+        line: list[Ids | None] = list(x.axes) if passes else [None] * len(shape)
+        line[rule.axis % len(shape)] = written
+        axes.append(tuple(line))
+    return axes
+
+
+@follow.register
+def _(rule: Elementwise, sweep: Sweep, call: Pending) -> list[Axes]:
+    (shape, *_), inputs = call.shapes, call.inputs
+    if isinstance(call.operation, keras.Layer) and len({len(v.shape) for v in inputs}) > 1:
+        return follow(Pin("it merges tensors of different ranks"), sweep, call)
+    axes: list[Ids | None] = []
+    for back in range(-len(shape), 0):
+        length = shape[back]
+        there = [v for v in inputs if -back <= len(v.shape)]
+        lines = [v.axes[back] for v in there if v.shape[back] == length]
+        met = sweep.meet(lines)
+        fixed = any(len(c.shape) >= -back and c.shape[back] > 1 for c in call.constants)
+        if met is not None and (fixed or any(line is None for line in lines)):
+            sweep.ledger.pin(met, f"{call.path} merges it with a tensor that cannot shrink")
+        for value in there:
+            if value.shape[back] < length:
+                sweep.ledger.pin(value.axes[back], f"{call.path} repeats it over an axis")
+        axes.append(met)
+    for axis in rule.fixed:
+        sweep.ledger.pin(axes[axis % len(axes)], rule.reason or "")
+    for variable in getattr(call.operation, "weights", ()):
+        if variable.name in rule.weights:
+            for axis, length in enumerate(variable.shape):
+                line = axes[axis + 1]
+                if line is not None and length == len(line):
+                    sweep.claim(call.path, variable, axis, line, "pass")
+    return [tuple(axes)] * len(call.shapes)
+
+
+@follow.register
+def _(rule: Pool, sweep: Sweep, call: Pending) -> list[Axes]:
+    (x,) = call.inputs
+    axis = rule.axis % len(x.shape)
+    sweep.pin(x, [a for a in x.live() if a != axis], f"{call.path} computes across this axis")
+    axes = []
+    for shape in call.shapes:
+        line: list[Ids | None] = [None] * len(shape)
+        line[axis if len(shape) == len(x.shape) else -1] = x.axes[axis]
+        axes.append(tuple(line))
+    return axes
+
+
+@follow.register
+def _(rule: Pin, sweep: Sweep, call: Pending) -> list[Axes]:
+    reason = f"{call.path}: {rule.reason}"
+    for value in call.inputs:
+        sweep.pin(value, value.live(), reason)
+    return [sweep.fixed(call.path, shape, reason) for shape in call.shapes]
+
+
+@follow.register
+def _(rule: Contract, sweep: Sweep, call: Pending) -> list[Axes]:
+    labels = _Labels(sweep, call.path)
+    inputs = call.inputs
+    if len(inputs) < len(rule.inputs):
+        return follow(Pin("it multiplies by a constant"), sweep, call)
+    for extra in inputs[len(rule.inputs) :]:
+        sweep.pin(extra, extra.live(), f"{call.path} takes it as a mask")
+    read = [expanded(text, len(v.shape)) for text, v in zip(rule.inputs, inputs, strict=False)]
+    for text, value in zip(read, inputs, strict=False):
+        for label, length, line in zip(text, value.shape, value.axes, strict=True):
+            labels.meet(label, length, line)
+    variables = {weight.name: weight for weight in getattr(call.operation, "weights", ())}
+    output = expanded(rule.output, len(call.shapes[0]))
+    made = set()
+    for name, text in rule.weights.items():
+        if name not in variables:
+            continue
+        for axis, (label, length) in enumerate(zip(text, variables[name].shape, strict=True)):
+            if label not in labels.sizes:
+                # Only weights hold this axis: the operation makes its units.
+                labels.sizes[label], labels.ids[label] = (
+                    length,
+                    sweep.ledger.mint(length, call.path),
+                )
+                made.add(label)
+            role = "write" if label in made else "read"
+            if label != "_":
+                sweep.claim(call.path, variables[name], axis, labels.ids[label], role)
+    for label in made if rule.keeps else ():
+        sweep.ledger.pin(labels.ids[label], rule.keeps or "")
+    for label in rule.fixed:
+        sweep.ledger.pin(labels.ids.get(label), f"{call.path} computes across this axis")
+    _count(rule, sweep, call, labels, variables)
+    return [tuple(labels.ids.get(label) for label in output)] * len(call.shapes)
+
+
+@dataclass
+class _Labels:
+    """What each label stands for: a length, and the ids on the axes that carry it."""
+
+    sweep: Sweep
+    path: str
+    sizes: dict[str, int] = field(default_factory=dict)
+    ids: dict[str, Ids | None] = field(default_factory=dict)
+
+    def meet(self, label: str, length: int, line: Ids | None) -> None:
+        """Let one axis of a tensor meet those of the same label."""
+        known = self.ids.get(label)
+        size = self.sizes.get(label, 1 if known is None else 0)
+        if length == size and label in self.sizes:
+            if (known is None) != (line is None):
+                met = known if line is None else line
+                self.sweep.ledger.pin(met, f"{self.path} merges it with one that cannot shrink")
+            self.ids[label] = self.sweep.meet([known, line])
+        elif label not in self.sizes or length > size:
+            self.sweep.ledger.pin(known, f"{self.path} repeats it over an axis")
+            self.sizes[label], self.ids[label] = length, line
+        else:
+            self.sweep.ledger.pin(line, f"{self.path} repeats it over an axis")
+
+
+def expanded(labels: str, rank: int) -> str:
+    """Write capital letters for an ellipsis; the last one is always the axis before the named."""
+    named = labels.replace("...", "")
+    if named == labels:
+        return labels
+    missing = rank - len(named)
+    return labels.replace("...", "ABCDEFGH"[8 - missing :])
+
+
+def _count(
+    rule: Contract, sweep: Sweep, call: Pending, labels: _Labels, variables: dict[str, Any]
+) -> None:
+    """Count multiply-adds: with weights by the weight's elements, between tensors by product."""
+    everything = "".join(sorted(labels.sizes))
+    kernels = [name for name in rule.weights if name in variables and name != "bias"]
+    for name in kernels:
+        rest = set(everything) - set(rule.weights[name])
+        uses = prod(labels.sizes[label] for label in rest)
+        sweep.weight(call.path, variables[name]).uses += uses
+    for number, product in enumerate(rule.products or (everything,)) if not kernels else ():
+        live = [line for label in product if (line := labels.ids.get(label)) is not None]
+        count = prod(labels.sizes[label] for label in product if labels.ids.get(label) is None)
+        sweep.products.append(Product(f"{call.path}/product{number or ''}", count, live))
+
+
+def _positions(per: Per, axis: int, before: tuple[int, ...], after: tuple[int, ...]) -> int:
+    """Count how often each element of a kernel is used for one sample."""
+    if per == "step":
+        return before[1]
+    shape = before if per == "input" else after
+    return prod(shape) // shape[axis]

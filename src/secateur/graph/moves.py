@@ -1,0 +1,95 @@
+"""Operations that only move values are run on arrays of ids: where the ids end up is the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import tree
+
+from secateur.graph.follow import follow
+from secateur.graph.rule import Move
+from secateur.graph.sweep import Pending, Sweep, Value, is_array
+from secateur.graph.units import Axes, Ids, components, gather, spread, varying
+from secateur.graph.weights import to_numpy
+
+
+@follow.register
+def _(rule: Move, sweep: Sweep, call: Pending) -> list[Axes]:
+    """Run the operation once for each axis that carries ids, on ids spread along that axis."""
+    inputs = call.inputs
+    axes: list[list[Ids | None]] = [[None] * len(shape) for shape in call.shapes]
+    for value in inputs:
+        for axis in rule.reduces:
+            if axis is None or value.axes[axis % len(value.shape)] is not None:
+                lines = value.live() if axis is None else [axis % len(value.shape)]
+                sweep.pin(value, lines, f"{call.path} computes across this axis")
+    for axis in sorted({axis for value in inputs for axis in value.live()}):
+        carried = [v for v in inputs if len(v.shape) > axis and v.axes[axis] is not None]
+        for line, array in zip(axes, _ran(rule, call, axis, carried), strict=True):
+            found = gather(array) or _settled(sweep, array)
+            if found is None or line[found[0]] is not None:
+                for value in carried:
+                    sweep.pin(value, [axis], f"{call.path} spreads it over several axes")
+            else:
+                line[found[0]] = _filled(sweep, call.path, found[1])
+    return [tuple(line) for line in axes]
+
+
+def _ran(rule: Move, call: Pending, axis: int, carried: list[Value]) -> list[np.ndarray]:
+    def lay(leaf: Any) -> Any:
+        if isinstance(leaf, Value):
+            ids = leaf.axes[axis] if any(leaf is one for one in carried) else None
+            return spread(ids, axis, leaf.shape)
+        # What is no tensor of the model carries no ids.
+        return np.zeros(leaf.shape, np.int32) if is_array(leaf) else leaf
+
+    laid: Any = tree.map_structure(lay, (call.args, call.kwargs))
+    args, kwargs = laid
+    if rule.reduces:
+        # Along an axis without ids all values are the same, so the largest is any of them.
+        (array,) = (leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, np.ndarray))
+        shape = call.shapes[0]
+        axes = tuple(range(array.ndim)) if None in rule.reduces else rule.reduces
+        return [np.amax(array, axis=axes).reshape(shape)]  # type: ignore[arg-type]
+    results = call.operation.call(*args, **kwargs)
+    return [to_numpy(result) for result in tree.flatten(results)]
+
+
+def _settled(sweep: Sweep, array: np.ndarray) -> tuple[int, Ids] | None:
+    """Choose one of several axes that ids were spread over, and join what shares a position on it.
+
+    A split of channels into (groups, channels a group), or into (heads, size of a head), leaves
+    ids that vary along both. Units then live on the axis that keeps most of them apart; on a tie
+    on the first.
+    """
+    candidates = varying(array)
+    if len(candidates) < 2 or not array.all():
+        return None
+    pairs = sweep.ledger.pairs
+    best: tuple[int, int, list[tuple[Any, Any]]] | None = None
+    for axis in candidates:
+        lines = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).astype(int) - 1
+        lines = np.unique(lines, axis=1)
+        joins = [(lines[:, 0], lines[:, other]) for other in range(1, lines.shape[1])]
+        label = components(sweep.ledger.size, [*pairs, *joins])
+        apart = len(np.unique(label[lines[:, 0]]))
+        if best is None or apart > best[0]:
+            best = apart, axis, joins
+    if best is None or best[0] < 2:
+        return None
+    _, axis, joins = best
+    for one, other in joins:
+        sweep.ledger.join(one, other)
+    first = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)[:, 0]
+    return axis, first.astype(int)
+
+
+def _filled(sweep: Sweep, path: str, line: Ids) -> Ids:
+    """Turn what `gather` found into ids: positions that hold none cannot be removed."""
+    ids = line - 1
+    empty = np.flatnonzero(line == 0)
+    if len(empty):
+        ids[empty] = sweep.ledger.mint(len(empty), path)
+        sweep.ledger.pin(ids[empty], f"{path} adds it beside what can be removed")
+    return ids

@@ -1,0 +1,232 @@
+"""Configs and arguments that fit smaller shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from itertools import pairwise, product
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, tree
+from keras.src.ops.numpy import GetItem, Split
+
+from secateur.errors import ModelError
+from secateur.graph.rule import Contract, Flow, Move, Rule
+from secateur.graph.weights import to_numpy
+
+Shape = tuple[int, ...]
+
+# More combinations of config entries than this are not tried.
+MOST_CONFIGS = 512
+
+
+def resized(config: dict[str, Any], rule: Rule, before: Shape, after: Shape) -> dict[str, Any]:
+    """Return a config for an operation whose output shrinks from one shape to another."""
+    config = dict(config)
+    if isinstance(rule, Flow) and rule.size:
+        place = config
+        *way, last = rule.size.split(".")
+        for step in way:
+            place[step] = dict(place[step])
+            place = place[step]
+        place[last] = after[rule.axis % len(after)]
+    if isinstance(rule, Move) and rule.shape and before != after:
+        config[rule.shape] = _reshaped(config[rule.shape], after if rule.batch else after[1:])
+    if isinstance(rule, Contract) and rule.shape and before != after:
+        config[rule.shape] = _reshaped(np.atleast_1d(config[rule.shape]).tolist(), after[1:])
+    return config
+
+
+def made_again(old: Any, config: dict[str, Any], path: str) -> Any:
+    """Return a new operation of the same class from a config.
+
+    Raises:
+        ModelError: the class does not take its own config.
+    """
+    try:
+        return type(old).from_config(_unbuilt(config))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"{type(old).__name__} cannot be made again from its own config: {error}",
+            where=path,
+            mend="Give the class a get_config and a from_config that agree.",
+        ) from error
+
+
+def _unbuilt(config: Any) -> Any:
+    """Leave out the shapes that inner layers were built with."""
+    if isinstance(config, dict):
+        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(_unbuilt, config))
+    return config
+
+
+def fitting(
+    old: Any, wanted: Sequence[Shape], outputs: Sequence[Shape], args: Any, kwargs: Any
+) -> Any:
+    """Return a new composite layer whose weights have the wanted shapes, if its config can say so.
+
+    Only integers of the config change, and only to a length that some weight's axis of the same
+    length shrinks to.
+
+    Args:
+        old: the layer.
+        wanted: the shape of each of its weights.
+        outputs: the shape of each of its outputs, without the batch axis.
+        args: what the new layer will be called with.
+        kwargs: likewise.
+
+    Returns:
+        A built layer, or `None` where no config gives the wanted shapes.
+    """
+    config = old.get_config()
+    shrinks: dict[int, set[int]] = {}
+    for weight, shape in zip(old.weights, wanted, strict=True):
+        for before, after in zip(weight.shape, shape, strict=True):
+            if before != after:
+                shrinks.setdefault(before, set()).add(after)
+    places = [place for place in _integers(config, ()) if place[1] in shrinks]
+    choices = [[value, *sorted(shrinks[value])] for _, value in places]
+    if math.prod(map(len, choices)) > MOST_CONFIGS:
+        return None
+    for values in product(*choices):
+        candidate = deepcopy(config)
+        for (way, _), value in zip(places, values, strict=True):
+            _set(candidate, way, value)
+        new = _built(old, candidate, args, kwargs)
+        if new is not None and new[1:] == (list(wanted), list(outputs)):
+            return new[0]
+    return None
+
+
+def compensated(old: Any, new: Any) -> None:
+    """Make up for what a layer derives from its config besides its shapes.
+
+    Attention divides by the root of the size of a head; a head that lost units would divide by
+    less, so the query projection of the new layer is scaled to give the old scores.
+    """
+    if isinstance(old, layers.MultiHeadAttention):
+        entry = "key_dim"
+    elif isinstance(old, layers.GroupQueryAttention):
+        entry = "head_dim"
+    else:
+        return
+    before, after = (each.get_config()[entry] for each in (old, new))
+    if before != after:
+        for weight in new._query_dense.weights:
+            weight.assign(to_numpy(weight) * math.sqrt(after / before))
+
+
+def pieces(split: Split, keep: np.ndarray) -> list[slice] | None:
+    """Return the slices that take, of what is kept, what a split takes of all.
+
+    Returns:
+        `None` where they are all of one length, so that the split itself serves.
+    """
+    places = split.indices_or_sections
+    if isinstance(places, int):
+        places = [len(keep) * number // places for number in range(1, places)]
+    ends = [int(np.count_nonzero(keep[:place])) for place in (0, *places, len(keep))]
+    alike = len(set(np.diff(ends))) == 1
+    if alike and isinstance(split.indices_or_sections, int):
+        return None
+    return [slice(start, stop) for start, stop in pairwise(ends)]
+
+
+def rewritten(operation: Any, keeps: Sequence[Any], args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Return the arguments of an operation whose first tensor shrinks.
+
+    Args:
+        operation: a Keras operation that is no layer.
+        keeps: for each axis of its first tensor, which positions stay; `None` for all.
+        args: its arguments, with the new tensors.
+        kwargs: its keyword arguments.
+    """
+    if not isinstance(operation, GetItem):
+        return args, kwargs
+    tensor, key = args
+    keys = list(key) if isinstance(key, tuple) else [key]
+    if Ellipsis in keys:
+        place = keys.index(Ellipsis)
+        named = sum(each is not None and each is not Ellipsis for each in keys)
+        keys[place : place + 1] = [slice(None)] * (len(keeps) - named)
+    axis = 0
+    for place, each in enumerate(keys):
+        if each is None:
+            continue
+        keep = keeps[axis]
+        if keep is not None and not keep.all():
+            keys[place] = _shrunk(each, keep)
+        axis += 1
+    return (tensor, tuple(keys)), kwargs
+
+
+def _shrunk(key: Any, keep: np.ndarray) -> Any:
+    """Return the slice or index that takes, of what is kept, what `key` takes of all."""
+    before = np.concatenate([[0], np.cumsum(keep)])
+    if isinstance(key, slice):
+        start, stop, step = key.indices(len(keep))
+        if step == 1:
+            return slice(int(before[start]), int(before[stop]))
+        taken = np.arange(len(keep))[key]
+        raise ModelError(
+            f"a slice with step {step} over units cannot shrink (it takes {len(taken)}).",
+            mend="Keep the layers before it whole with keep=.",
+        )
+    return int(before[key % len(keep)])
+
+
+def _reshaped(target: Any, shape: Shape) -> tuple[int | None, ...]:
+    """Write a smaller shape into a target shape, leaving open lengths open."""
+    pairs = zip(target, shape, strict=True)
+    return tuple(old if old in (-1, None) else new for old, new in pairs)
+
+
+def _integers(config: Any, way: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
+    items = (
+        config.items()
+        if isinstance(config, dict)
+        else enumerate(config)
+        if isinstance(config, (list, tuple))
+        else ()
+    )
+    for key, value in items:
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield (*way, key), value
+        else:
+            yield from _integers(value, (*way, key))
+
+
+def _set(config: Any, way: tuple[Any, ...], value: int) -> None:
+    *steps, last = way
+    for step in steps:
+        if isinstance(config[step], tuple):
+            config[step] = list(config[step])
+        config = config[step]
+    config[last] = value
+
+
+def _built(old: Any, config: Any, args: Any, kwargs: Any) -> tuple[Any, list, list] | None:
+    """Build a layer by calling it on tensors like those it will get, off the model's graph.
+
+    Returns:
+        The layer, the shapes of its weights, and those of its outputs without the batch axis.
+    """
+
+    def alike(leaf: Any) -> Any:
+        if not isinstance(leaf, keras.KerasTensor):
+            return leaf
+        return keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype)
+
+    try:
+        layer = made_again(old, config, old.name)
+        like: Any = tree.map_structure(alike, (args, kwargs))
+        outputs = layer(*like[0], **like[1])
+    except (ModelError, ValueError, TypeError):
+        return None
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    return layer, shapes, [tuple(out.shape[1:]) for out in tree.flatten(outputs)]
