@@ -145,8 +145,10 @@ def _header(path: Path) -> tuple[int, int, str] | None:
 
 
 def _scaled(size: tuple[int, int]) -> tuple[int, int]:
-    """Scale (height, width) so that the longer side is at most 128, both multiples of 8."""
-    scale = min(1.0, LONGEST_SIDE / max(size))
+    """Return (height, width) as it is, or scaled to a longer side of 128, in multiples of 8."""
+    if max(size) <= LONGEST_SIDE:
+        return size
+    scale = LONGEST_SIDE / max(size)
     height, width = (max(ROUND_TO, round(side * scale / ROUND_TO) * ROUND_TO) for side in size)
     return height, width
 

@@ -59,8 +59,8 @@ def read(
             images a regular expression on the path, of arrays an array with one value a sample.
         stratify: whether each class is split in the same shares (without `group`).
         split: the shares of training, validation and test; positive, and 1 together.
-        image_size: (height, width) of images; where None, the most common size, scaled so that the
-            longer side is at most 128.
+        image_size: (height, width) of images; where None, the most common size, scaled down to
+            multiples of 8 with a longer side of 128 where it is longer.
         mode: "RGB" or "L" (gray); where None, "L" if all images are gray.
         resize: how an image comes to its size: "stretch", "fit" or "crop"; see `ImageSpec`.
         shape: (steps, channels) of a sequence: the columns are then its numbers, step by step.
