@@ -23,14 +23,20 @@ data:
   image_size: [28, 28]
   mode: L
 model: {build: default, width: 32}
-train: {epochs: 5, batch_size: 64, learning_rate: 0.002, augment: {rotate: 0.03}}
+train: {epochs: 8, batch_size: 64, learning_rate: 0.002, augment: {rotate: 0.03}}
 steps:
   - prune: {macs: 0.4, by: taylor, round_to: 16}
-  - finetune: {epochs: 2, batch_size: 64, learning_rate: 0.001}
+  - finetune: {epochs: 3, batch_size: 64, learning_rate: 0.001}
 measure: {batches: [1, 32], seconds: 3}
 """
-QUICK = ["model.width=16", "train.epochs=3", "steps.prune.round_to=8", "measure.seconds=1"]
-_QUICK_DIGITS = 100
+QUICK = [
+    "model.width=16",
+    "train.batch_size=32",
+    "steps.prune.round_to=8",
+    "steps.finetune.batch_size=32",
+    "measure.seconds=1",
+]
+_QUICK_DIGITS = 200
 
 
 def run_demo(out: Path, *, quick: bool = False, say: Say = print, result: Say = print) -> None:

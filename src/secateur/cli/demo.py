@@ -16,7 +16,7 @@ def demo(
         Path, typer.Option("--out", help="The folder to make.", metavar="FOLDER")
     ] = Path("demo"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="A fifth of the images and fewer epochs.")
+        bool, typer.Option("--quick", help="Fewer images and a smaller model.")
     ] = False,
 ) -> None:
     """Train, prune, export, score and report on 5,000 handwritten digits: some three minutes.
