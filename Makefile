@@ -36,7 +36,7 @@ quick: $(VENV)/.dev  ## run the tests that take seconds
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.dev  ## put the code into its style
 	$(BIN)/ruff check --fix .
