@@ -48,9 +48,9 @@ def export(
         from secateur.data.contract import Contract
         from secateur.formats.onnx import export as write
         from secateur.models.fits import check_fits, image_size
-        from secateur.models.load import load_model
+        from secateur.models.load import load_model_with_notes
 
-        loaded = load_model(model)
+        loaded, notes = load_model_with_notes(model)
         kept, sample = None if contract is None else Contract.load(contract), None
         if data is not None:
             from secateur.data.read import read
@@ -62,6 +62,7 @@ def export(
         if kept is not None:
             check_fits(loaded, kept)
         made = write(loaded, out, contract=kept, sample=sample, tolerance=tolerance)
+    sink.notes(notes)
     parity = made.manifest.parity
     sink.result(
         f"{out}: {made.model_path.stat().st_size:,} bytes of ONNX, at most "

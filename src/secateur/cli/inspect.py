@@ -31,9 +31,9 @@ def inspect(
     with sink.waiting("tracing and timing" if latency else "tracing"):
         from secateur.cost.measure import measure
         from secateur.graph.trace import trace
-        from secateur.models.load import load_model
+        from secateur.models.load import load_model_with_notes
 
-        loaded = load_model(model)
+        loaded, notes = load_model_with_notes(model)
         graph = trace(loaded)
         cost = measure(
             loaded,
@@ -41,6 +41,7 @@ def inspect(
             batches=tuple(batch or (1, 32)),
             threads=threads,
         )
+    sink.notes(notes)
     layers = _layers(graph)
     groups = [
         {

@@ -23,6 +23,12 @@ def say(text: str) -> None:
     _err().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def notes(lines: Iterable[str]) -> None:
+    """Tell what was done beside what was asked for, one line each."""
+    for line in lines:
+        say(f"note: {line}")
+
+
 def fail(text: str, mend: str | None = None) -> None:
     """Tell what is wrong, and what to do about it, in one line."""
     line = Text("error: ", style="bold red").append(text, style="not bold default")

@@ -59,7 +59,7 @@ def plan(
         from secateur.graph.observe import observe
         from secateur.graph.trace import trace
         from secateur.models.fits import check_fits, image_size
-        from secateur.models.load import load_model
+        from secateur.models.load import load_model_with_notes
         from secateur.planning.criteria import criterion, needed
         from secateur.planning.plan import plan as decide
 
@@ -70,7 +70,7 @@ def plan(
                 where="--by",
                 mend="Give --data, or use --by l2.",
             )
-        loaded = load_model(model)
+        loaded, notes = load_model_with_notes(model)
         graph = trace(loaded)
         rows = None
         if needs - {"weights"}:
@@ -93,6 +93,7 @@ def plan(
             round_to=round_to,
             keep=tuple(keep or ()),
         )
+    sink.notes(notes)
     if out is not None:
         made.save(out)
     if json:

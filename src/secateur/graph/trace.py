@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import tree
+from keras.src.ops.nn import DotProductAttention
 
 from secateur.errors import ModelError
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
@@ -39,9 +40,12 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
         A read-only view of the model.
 
     Raises:
-        ModelError: the model is not built, not functional, or has weights that are not finite.
+        ModelError: the model is not built, not functional, not in float32, or has weights that
+            are not finite.
     """
+    check_built(model)
     functional = functional_of(model)
+    check_precision(model)
     check_weights(model)
     sweep = Sweep()
     arguments = []
@@ -53,6 +57,47 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
     for value in tree.flatten(outputs):
         sweep.leave(value)
     return Graph.of(model, sweep)
+
+
+def check_built(model: keras.Model) -> None:
+    """Refuse a Sequential model that has not seen the shape of its input.
+
+    Raises:
+        ModelError: names the first layer that has no weights yet.
+    """
+    if not isinstance(model, keras.Sequential) or model.built:
+        return
+    layer = next((layer for layer in model.layers if not layer.built), model)
+    raise ModelError(
+        "the layer is not built, so its weights have no shapes.",
+        where=layer.name,
+        mend="Begin the model with keras.Input(shape) or call it once on data.",
+    )
+
+
+def check_precision(model: keras.Model) -> None:
+    """Refuse a model that computes in less than float32.
+
+    Raises:
+        ModelError: a layer is quantized, or has a half-precision or mixed policy.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        policy = layer.dtype_policy
+        if isinstance(layer, keras.Model | keras.layers.InputLayer):
+            continue
+        if getattr(policy, "quantization_mode", None) is not None:
+            raise ModelError(
+                f"the layer is quantized ({policy.name}); units are removed in float32.",
+                where=layer.name,
+                mend="Prune the model that it was quantized from, then quantize what comes out.",
+            )
+        if {policy.compute_dtype, policy.variable_dtype} & {"float16", "bfloat16"}:
+            raise ModelError(
+                f"the layer computes in {policy.name}; units are removed in float32.",
+                where=layer.name,
+                mend="Build the model again after keras.config.set_dtype_policy('float32') and "
+                "give it the weights: new.set_weights(old.get_weights()).",
+            )
 
 
 def check_weights(model: keras.Model) -> None:
@@ -156,11 +201,12 @@ def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep
 
 
 def _concrete(rule: Rule, operation: Any, args: Any, shape: Any) -> tuple[int, ...]:
-    """Fill in lengths that a layer's config leaves open."""
-    if None not in shape or not isinstance(rule, Contract):
+    """Fill in lengths that a layer's config leaves open, or that Keras states wrongly."""
+    open_lengths = None in shape or isinstance(operation, DotProductAttention)
+    if not open_lengths or not isinstance(rule, Contract):
         return tuple(shape)
     sizes: dict[str, int] = {}
-    variables = {weight.name: weight.shape for weight in operation.weights}
+    variables = {w.name: w.shape for w in getattr(operation, "weights", ())}
     tensors = [leaf.shape for leaf in tree.flatten(args) if isinstance(leaf, Value)]
     known = [*zip(rule.inputs, tensors, strict=False)]
     known += [(text, variables[name]) for name, text in rule.weights.items() if name in variables]

@@ -51,7 +51,7 @@ def test_something_that_is_no_model_file_is_an_error(tmp_path):
     with pytest.raises(ModelError, match="this is a folder"):
         load_model(tmp_path)
     (tmp_path / "m.pt").write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"ends in \.keras"):
+    with pytest.raises(ModelError, match=r"a model is a \.keras archive"):
         load_model(tmp_path / "m.pt")
 
 
@@ -67,12 +67,6 @@ def test_weights_without_a_model_are_told_apart(model, tmp_path):
     model.save_weights(tmp_path / "m.weights.h5")
     with pytest.raises(ModelError, match="weights alone"):
         load_model(tmp_path / "m.weights.h5")
-
-
-def test_files_of_an_older_keras_are_one_clear_line(shared_data):
-    with pytest.raises(ModelError, match="written by another Keras") as caught:
-        load_model(shared_data / "legacy_h5" / "vww_96.h5")
-    assert "\n" not in str(caught.value)
 
 
 class Doubling(layers.Layer):
