@@ -16,7 +16,10 @@ def wiring(build: Callable[[], keras.Model]) -> Callable[[], keras.Model]:
 
 def model_of(name: str, seed: int = 0) -> keras.Model:
     """Build a model of the zoo with weights that leave no unit like another."""
-    model = ZOO[name]()
+    return randomised(ZOO[name](), seed)
+
+
+def randomised(model: keras.Model, seed: int = 0) -> keras.Model:
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if not np.issubdtype(np.dtype(weight.dtype), np.floating):

@@ -5,6 +5,7 @@ All functions here take `(rule, sweep, call)` and return the axes of each output
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
 from math import prod
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 
 from secateur.graph.rule import Contract, Elementwise, Flow, Per, Pin, Pool, Rule
-from secateur.graph.sweep import Pending, Product, Sweep
+from secateur.graph.sweep import Pending, Sweep
 from secateur.graph.units import Axes, Ids
 
 
@@ -49,7 +50,8 @@ def _(rule: Flow, sweep: Sweep, call: Pending) -> list[Axes]:
         sweep.ledger.pin(written, rule.keeps)
     for name, per in rule.macs.items():
         uses = _positions(per, rule.axis, x.shape, shape)
-        sweep.weight(call.path, variables[name]).uses += uses
+        lines = {a: x.axes[a] for a in x.live() if a != axis} if rule.pointwise else {}
+        _use(sweep, call.path, variables[name], uses, lines, x.shape)
     for other in others:
         if rule.states and other.axes[rule.axis] is not None:
             sweep.meet([written, other.axes[rule.axis]])
@@ -89,8 +91,9 @@ def _(rule: Elementwise, sweep: Sweep, call: Pending) -> list[Axes]:
     for variable in getattr(call.operation, "weights", ()):
         if variable.name in rule.weights:
             for axis, length in enumerate(variable.shape):
-                line = axes[axis + 1]
-                if line is not None and length == len(line):
+                # Counted from the last: a layer over time does not see the axis of time.
+                if length > 1:
+                    line = axes[axis - len(variable.shape)]
                     sweep.claim(call.path, variable, axis, line, "pass")
     return [tuple(axes)] * len(call.shapes)
 
@@ -194,13 +197,30 @@ def _count(
     everything = "".join(sorted(labels.sizes))
     kernels = [name for name in rule.weights if name in variables and name != "bias"]
     for name in kernels:
-        rest = set(everything) - set(rule.weights[name])
+        rest = sorted(set(everything) - set(rule.weights[name]))
         uses = prod(labels.sizes[label] for label in rest)
-        sweep.weight(call.path, variables[name]).uses += uses
+        lines = {label: labels.ids[label] for label in rest if labels.ids.get(label) is not None}
+        _use(sweep, call.path, variables[name], uses, lines, labels.sizes)
     for number, product in enumerate(rule.products or (everything,)) if not kernels else ():
         live = [line for label in product if (line := labels.ids.get(label)) is not None]
         count = prod(labels.sizes[label] for label in product if labels.ids.get(label) is None)
-        sweep.products.append(Product(f"{call.path}/product{number or ''}", count, live))
+        sweep.product(f"{call.path}/product{number or ''}", count, live)
+
+
+def _use(
+    sweep: Sweep, path: str, variable: Any, uses: int, lines: Mapping[Any, Any], sizes: Any
+) -> None:
+    """Count the uses of a weight's elements, some of them at positions that may be removed."""
+    entry = sweep.weight(path, variable)
+    if not lines:
+        entry.uses += uses
+        return
+    static = prod(n for n, ids in zip(entry.shape, entry.axes, strict=True) if ids is None)
+    positions = prod(sizes[place] for place in lines)
+    own = [ids for ids in entry.axes if ids is not None]
+    sweep.product(
+        f"{path}/{variable.name}/uses", uses // positions * static, [*lines.values(), *own]
+    )
 
 
 def _positions(per: Per, axis: int, before: tuple[int, ...], after: tuple[int, ...]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -61,6 +61,8 @@ class Group:
         free: for each unit, whether it may be removed.
         pins: why the others may not.
         slices: where the units live.
+        lines: sets of units, as indices in the group, of which one must stay each, since they
+            alone make up an axis of some tensor (a slice of another one, say).
     """
 
     name: str
@@ -69,6 +71,7 @@ class Group:
     free: np.ndarray
     pins: tuple[str, ...]
     slices: tuple[Slice, ...]
+    lines: tuple[Ids, ...] = ()
 
     def __len__(self) -> int:
         return len(self.units)
@@ -137,7 +140,9 @@ class Graph:
             for product in sweep.products
         )
         count = int(settled.unit.max(initial=-1)) + 1
-        groups = _groups(sweep, settled, [*weights.values(), *products], count)
+        tensors = tuple(Tensor(v.shape, renamed(v.axes)) for v in sweep.values)
+        axes = [ids for part in (*tensors, *weights.values()) for ids in part.axes]
+        groups = _groups(sweep, settled, [*weights.values(), *products], count, axes)
         return cls(
             model=model,
             constants=sweep.constants,
@@ -145,7 +150,7 @@ class Graph:
             products=products,
             variables={entry.key: entry.variable for entry in sweep.weights.values()},
             calls=tuple(sweep.calls),
-            tensors=tuple(Tensor(v.shape, renamed(v.axes)) for v in sweep.values),
+            tensors=tensors,
             weights=weights,
             groups=tuple(group for group in groups if group.free.any()),
             fixed=tuple(group for group in groups if not group.free.any()),
@@ -210,7 +215,9 @@ def kept_shape(shape: tuple[int, ...], axes: Axes, keep: np.ndarray) -> tuple[in
     )
 
 
-def _groups(sweep: Sweep, settled: Any, weights: list[Weight], count: int) -> list[Group]:
+def _groups(
+    sweep: Sweep, settled: Any, weights: list[Weight], count: int, axes: Sequence[Ids | None]
+) -> list[Group]:
     owner = np.array([name for _, _, name in sweep.ledger.blocks])
     group_of = np.zeros(count, int)
     group_of[settled.unit] = settled.group
@@ -221,6 +228,7 @@ def _groups(sweep: Sweep, settled: Any, weights: list[Weight], count: int) -> li
         for group in np.unique(settled.group[ids]):
             reasons.setdefault(int(group), {})[reason] = None
     slices = _slices(weights, group_of)
+    lines = _lines(axes, group_of, free)
     found = []
     named: Counter[str] = Counter()
     for group in np.unique(group_of):
@@ -230,6 +238,7 @@ def _groups(sweep: Sweep, settled: Any, weights: list[Weight], count: int) -> li
         # A projection to heads makes two groups: the heads, and the units inside a head.
         named[members[0]] += 1
         again = named[members[0]]
+        alone = (np.searchsorted(units, line) for line in lines.get(int(group), ()))
         found.append(
             Group(
                 name=members[0] if again == 1 else f"{members[0]}#{again}",
@@ -238,8 +247,24 @@ def _groups(sweep: Sweep, settled: Any, weights: list[Weight], count: int) -> li
                 free=free[units],
                 pins=tuple(reasons.get(int(group), ())),
                 slices=tuple(slices.get(int(group), ())),
+                lines=tuple(alone),
             )
         )
+    return found
+
+
+def _lines(
+    axes: Sequence[Ids | None], group_of: np.ndarray, free: np.ndarray
+) -> dict[int, list[Ids]]:
+    """Return, for each group, the sets of its units that alone keep some axis from being empty."""
+    sizes = np.bincount(group_of)
+    found: dict[int, list[Ids]] = {}
+    distinct = {ids.tobytes(): ids for ids in axes if ids is not None and len(ids)}
+    for line in {np.unique(ids).tobytes(): np.unique(ids) for ids in distinct.values()}.values():
+        groups, counts = np.unique(group_of[line], return_counts=True)
+        # One unit of every group stays in any case.
+        if free[line].all() and (counts < sizes[groups]).all():
+            found.setdefault(int(groups[0]), []).append(line[group_of[line] == groups[0]])
     return found
 
 

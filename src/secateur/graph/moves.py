@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from keras import tree
+from keras.src.ops.numpy import GetItem
 
 from secateur.graph.follow import follow
+from secateur.graph.refit import full_key
 from secateur.graph.rule import Move
 from secateur.graph.sweep import Pending, Sweep, Value, is_array
 from secateur.graph.units import Axes, Ids, components, gather, spread, varying
@@ -19,11 +21,12 @@ def _(rule: Move, sweep: Sweep, call: Pending) -> list[Axes]:
     """Run the operation once for each axis that carries ids, on ids spread along that axis."""
     inputs = call.inputs
     axes: list[list[Ids | None]] = [[None] * len(shape) for shape in call.shapes]
+    counts = (*rule.counts, *strided(call))
     for value in inputs:
         for axis in rule.reduces:
-            if axis is None or value.axes[axis % len(value.shape)] is not None:
-                lines = value.live() if axis is None else [axis % len(value.shape)]
-                sweep.pin(value, lines, f"{call.path} computes across this axis")
+            sweep.pin(value, _lines(value, axis), f"{call.path} computes across this axis")
+        for axis in counts:
+            sweep.pin(value, _lines(value, axis), f"{call.path} counts positions on this axis")
     for axis in sorted({axis for value in inputs for axis in value.live()}):
         carried = [v for v in inputs if len(v.shape) > axis and v.axes[axis] is not None]
         for line, array in zip(axes, _ran(rule, call, axis, carried), strict=True):
@@ -34,6 +37,24 @@ def _(rule: Move, sweep: Sweep, call: Pending) -> list[Axes]:
             else:
                 line[found[0]] = _filled(sweep, call.path, found[1])
     return [tuple(line) for line in axes]
+
+
+def _lines(value: Value, axis: int | None) -> list[int]:
+    return value.live() if axis is None else [axis % len(value.shape)]
+
+
+def strided(call: Pending) -> list[int]:
+    """Return the axes of which a call takes every n-th position."""
+    if not isinstance(call.operation, GetItem):
+        return []
+    value, key = call.args
+    keys = full_key(key, len(value.shape))
+    taken = [each for each in keys if each is not None]
+    return [
+        axis
+        for axis, each in enumerate(taken)
+        if (isinstance(each, slice) and each.step not in (None, 1)) or is_array(each)
+    ]
 
 
 def _ran(rule: Move, call: Pending, axis: int, carried: list[Value]) -> list[np.ndarray]:
@@ -52,6 +73,8 @@ def _ran(rule: Move, call: Pending, axis: int, carried: list[Value]) -> list[np.
         shape = call.shapes[0]
         axes = tuple(range(array.ndim)) if None in rule.reduces else rule.reduces
         return [np.amax(array, axis=axes).reshape(shape)]  # type: ignore[arg-type]
+    # What a padding adds is no unit, whatever its value.
+    kwargs.pop("constant_values", None)
     results = call.operation.call(*args, **kwargs)
     return [to_numpy(result) for result in tree.flatten(results)]
 

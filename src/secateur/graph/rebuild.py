@@ -9,12 +9,22 @@ from typing import Any
 import keras
 import numpy as np
 from keras import tree
+from keras.src.ops.nn import DotProductAttention
 from keras.src.ops.numpy import Split
 
 from secateur.errors import ModelError
 from secateur.graph.functional import functional_of, is_nested, opened
 from secateur.graph.graph import Graph, kept_shape
-from secateur.graph.refit import compensated, fitting, made_again, pieces, resized, rewritten
+from secateur.graph.refit import (
+    compensated,
+    fitting,
+    made_again,
+    pieces,
+    resized,
+    rewritten,
+    stated,
+)
+from secateur.graph.rule import Contract
 from secateur.graph.sweep import Call, Composite
 from secateur.graph.weights import to_numpy
 
@@ -120,7 +130,8 @@ class _Builder:
             if taken is not None:
                 return [args[0][(*lead, piece)] for piece in taken]
         args, kwargs = rewritten(old, keeps, args, kwargs)
-        return new(*args, **kwargs)
+        made = new(*args, **kwargs)
+        return attended(made, args) if isinstance(old, DotProductAttention) else made
 
     def _operation(self, path: Path, old: Any, shapes: list) -> Any:
         if id(old) not in self.made:
@@ -158,14 +169,21 @@ class _Builder:
                 mend="Keep its layers whole with keep=, or register a rule for it.",
             )
 
+        tensors = _tensors((args, kwargs))
+        known = all(None not in tensor.shape[1:] for tensor in tensors)
+
         def call(operation: Any, *inner_args: Any, **inner_kwargs: Any) -> Any:
-            return self._inner(next(calls), operation, inner_args, inner_kwargs)
+            return self._inner(next(calls), operation, inner_args, inner_kwargs, known)
 
-        return inner.function._run_through_graph(_tensors((args, kwargs)), call_fn=call)
+        return inner.function._run_through_graph(tensors, call_fn=call)
 
-    def _inner(self, call: Call, operation: Any, args: Any, kwargs: Any) -> Any:
+    def _inner(self, call: Call, operation: Any, args: Any, kwargs: Any, known: bool) -> Any:
         if id(operation) not in self.made:
             config = self._config(call, operation)
+            if known and isinstance(call.rule, Contract) and call.rule.shape:
+                # What follows may need to know the lengths that the layer itself could leave open.
+                lengths = self.graph.tensors[call.outputs[0]].shape[1:]
+                config[call.rule.shape] = stated(config[call.rule.shape], lengths)
             config["name"] = call.path.replace("/", "_")
             self._keep(operation, made_again(operation, config, call.path))
         return self._called(call, operation, self.made[id(operation)], args, kwargs)
@@ -183,6 +201,24 @@ class _Builder:
         self.made[id(old)] = new
         if isinstance(old, keras.Layer):
             self.pairs.append((old, new))
+
+
+def attended(made: Any, args: Any) -> Any:
+    """State the shape of an attention, which Keras takes for that of its query.
+
+    Raises:
+        ModelError: it cannot be stated since the model leaves lengths open.
+    """
+    query, _, value = args[:3]
+    shape = (*query.shape[:-1], value.shape[-1])
+    if tuple(made.shape) == shape:
+        return made
+    if None in shape[1:]:
+        raise ModelError(
+            "heads of other sizes for keys than for values need a known number of positions.",
+            mend="Keep the layers before the attention whole with keep=.",
+        )
+    return keras.ops.reshape(made, (-1, *shape[1:]))
 
 
 def _tensors(structure: Any) -> list[Any]:

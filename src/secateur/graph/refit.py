@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, tree
+from keras.src.ops.nn import DotProductAttention
 from keras.src.ops.numpy import GetItem, Split
 
 from secateur.errors import ModelError
@@ -36,7 +37,10 @@ def resized(config: dict[str, Any], rule: Rule, before: Shape, after: Shape) -> 
     if isinstance(rule, Move) and rule.shape and before != after:
         config[rule.shape] = _reshaped(config[rule.shape], after if rule.batch else after[1:])
     if isinstance(rule, Contract) and rule.shape and before != after:
-        config[rule.shape] = _reshaped(np.atleast_1d(config[rule.shape]).tolist(), after[1:])
+        target = np.atleast_1d(config[rule.shape]).tolist()
+        # Axes under a leading ellipsis are not stated.
+        first = len(after) - len(target) if rule.output.startswith("...") else 1
+        config[rule.shape] = _reshaped(target, after[first : first + len(target)])
     return config
 
 
@@ -83,7 +87,7 @@ def fitting(
     Returns:
         A built layer, or `None` where no config gives the wanted shapes.
     """
-    config = old.get_config()
+    config = _said(old.get_config(), outputs)
     shrinks: dict[int, set[int]] = {}
     for weight, shape in zip(old.weights, wanted, strict=True):
         for before, after in zip(weight.shape, shape, strict=True):
@@ -101,6 +105,16 @@ def fitting(
         if new is not None and new[1:] == (list(wanted), list(outputs)):
             return new[0]
     return None
+
+
+def _said(config: dict[str, Any], outputs: Sequence[Shape]) -> dict[str, Any]:
+    """State the width of the output where a config leaves it to be that of the input.
+
+    What a layer reads and what it writes may shrink by different numbers.
+    """
+    if "output_shape" in config and config["output_shape"] is None and len(outputs[0]) > 0:
+        return {**config, "output_shape": outputs[0][-1:]}
+    return config
 
 
 def compensated(old: Any, new: Any) -> None:
@@ -146,14 +160,14 @@ def rewritten(operation: Any, keeps: Sequence[Any], args: Any, kwargs: Any) -> t
         args: its arguments, with the new tensors.
         kwargs: its keyword arguments.
     """
+    if isinstance(operation, DotProductAttention) and kwargs.get("scale") is None:
+        # Without a scale it divides by the root of the size of a head, which may shrink.
+        size = args[0].shape[-1] if keeps[-1] is None else len(keeps[-1])
+        return args, {**kwargs, "scale": 1 / math.sqrt(size)}
     if not isinstance(operation, GetItem):
         return args, kwargs
     tensor, key = args
-    keys = list(key) if isinstance(key, tuple) else [key]
-    if Ellipsis in keys:
-        place = keys.index(Ellipsis)
-        named = sum(each is not None and each is not Ellipsis for each in keys)
-        keys[place : place + 1] = [slice(None)] * (len(keeps) - named)
+    keys = full_key(key, len(keeps))
     axis = 0
     for place, each in enumerate(keys):
         if each is None:
@@ -163,6 +177,16 @@ def rewritten(operation: Any, keeps: Sequence[Any], args: Any, kwargs: Any) -> t
             keys[place] = _shrunk(each, keep)
         axis += 1
     return (tensor, tuple(keys)), kwargs
+
+
+def full_key(key: Any, rank: int) -> list[Any]:
+    """Return the key of an indexing as a list, its ellipsis written out as full slices."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    places = [place for place, each in enumerate(keys) if each is Ellipsis]
+    for place in places:
+        named = sum(each is not None and each is not Ellipsis for each in keys)
+        keys[place : place + 1] = [slice(None)] * (rank - named)
+    return keys
 
 
 def _shrunk(key: Any, keep: np.ndarray) -> Any:
@@ -184,6 +208,13 @@ def _reshaped(target: Any, shape: Shape) -> tuple[int | None, ...]:
     """Write a smaller shape into a target shape, leaving open lengths open."""
     pairs = zip(target, shape, strict=True)
     return tuple(old if old in (-1, None) else new for old, new in pairs)
+
+
+def stated(target: Any, shape: Shape) -> Any:
+    """Return a target shape with its open lengths filled in."""
+    if not isinstance(target, (list, tuple)) or len(target) != len(shape):
+        return target
+    return tuple(new if old is None else old for old, new in zip(target, shape, strict=True))
 
 
 def _integers(config: Any, way: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:

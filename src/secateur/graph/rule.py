@@ -111,11 +111,14 @@ class Move:
         batch: whether that entry counts the batch axis.
         reduces: axes that the operation sums, averages or takes the largest over; `None` in it
             stands for all of them.
+        counts: axes along which the operation counts positions (a roll by three, every second),
+            so that units on them must stay; `None` in it stands for all of them.
     """
 
     shape: str | None = None
     batch: bool = False
     reduces: tuple[int | None, ...] = ()
+    counts: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)

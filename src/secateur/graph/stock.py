@@ -47,7 +47,7 @@ _ELEMENTWISE_OPERATIONS = """Abs Absolute Add Cast Clip Cos Divide Elu Exp Expm1
     HardSilu HardTanh LeakyRelu Log Log1p LogSigmoid Maximum Minimum Mish Multiply Negative Power
     Reciprocal Relu Relu6 Rsqrt Selu Sigmoid Sign Silu Sin Softplus Softsign Sqrt Square Subtract
     Tanh TrueDivide Where"""
-_MOVING_OPERATIONS = """Concatenate ExpandDims Flip GetItem Moveaxis Pad Repeat Roll Split Squeeze
+_MOVING_OPERATIONS = """Concatenate ExpandDims Flip GetItem Moveaxis Split Squeeze
     Stack Swapaxes Tile Transpose"""
 
 
@@ -63,6 +63,27 @@ register(numpy.Reshape)(lambda operation: Move(shape="newshape", batch=True))
 register(numpy.BroadcastTo)(lambda operation: Move(shape="shape", batch=True))
 register(nn.Softmax)(lambda operation: _softmax(operation.axis))
 register(numpy.Matmul)(lambda operation: Contract(("...ij", "...jk"), "...ik"))
+
+
+@register(numpy.Roll)
+def _(operation: Any) -> Rule:
+    axis = operation.axis
+    return Move(counts=tuple(axis) if isinstance(axis, (list, tuple)) else (axis,))
+
+
+@register(numpy.Repeat)
+def _(operation: Any) -> Rule:
+    return Move(counts=(operation.axis,) if np.size(operation.repeats) > 1 else ())
+
+
+@register(numpy.Pad)
+def _(operation: Any) -> Rule:
+    if operation.mode == "constant":
+        return Move()
+    # What it repeats is at the edge, wherever that comes to be.
+    widths = operation.pad_width
+    padded = tuple(axis for axis, width in enumerate(widths) if any(width))
+    return Move(counts=padded if len(widths) > 1 else (None,))
 
 
 @register(*_operations("Amax Amin Max Mean Min Sum"))

@@ -92,6 +92,7 @@ class WeightIds:
     axes: list[Ids | None]
     roles: list[str | None]
     uses: int = 0
+    held: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -190,25 +191,41 @@ class Sweep:
         self, path: str, variable: Any, where: Where, ids: Ids | None, first: Ids | None, role: str
     ) -> None:
         """Lay ids on axes of a weight; `first` are those of the first group of channels."""
-        if variable is None or ids is None:
+        if variable is None:
             return
         for at in where if isinstance(where, tuple) else (where,):
             place = at if isinstance(at, At) else At(at)
-            full = np.tile(np.repeat(ids, place.repeat), place.tile)
             axis = place.axis % len(variable.shape)
+            if ids is None:
+                self.claim(path, variable, axis, None, role)
+                continue
+            full = np.tile(np.repeat(ids, place.repeat), place.tile)
             # A grouped kernel has one group's worth of input channels.
             self.claim(
                 path, variable, axis, full if len(full) == variable.shape[axis] else first, role
             )
 
     def claim(self, path: str, variable: Any, axis: int, ids: Ids | None, role: str) -> None:
-        """Lay ids on one axis of a weight, joining those that another call laid there."""
+        """Lay ids on one axis of a weight, joining those that another call laid there.
+
+        Without ids the axis is held: what other calls lay there may not be removed.
+        """
         entry = self.weight(path, variable)
         known = entry.axes[axis]
-        if known is not None and ids is not None:
-            self.ledger.join(known, ids)
-        else:
+        if ids is None:
+            entry.held[axis] = f"{path} is used on an axis that cannot shrink as well"
+        elif known is None:
             entry.axes[axis], entry.roles[axis] = ids, role
+        else:
+            self.ledger.join(known, ids)
+        if axis in entry.held:
+            self.ledger.pin(entry.axes[axis], entry.held[axis])
+
+    def product(self, key: str, count: int, axes: list[Ids]) -> None:
+        """Count multiply-adds: `count` for each combination of positions on the axes."""
+        self.named[key] += 1
+        key = key if self.named[key] == 1 else f"{key}#{self.named[key]}"
+        self.products.append(Product(key, count, axes))
 
 
 def mapped(function: Callable[[Value], Any], structure: Any) -> Any:

@@ -92,14 +92,22 @@ class Shrinking:
         whole = len(group)
         if group.name in self.held:
             return [whole]
-        pinned = whole - int(np.count_nonzero(group.free))
+        pinned = int(np.count_nonzero(np.isinf(self._ranked(group))))
         lowest = max(pinned, int(np.ceil(self.floor * whole)), 1)
         rounded = range(whole // self.step * self.step, lowest - 1, -self.step)
         return [whole, *(width for width in rounded if width < whole)]
 
     def _order(self, group: Any) -> np.ndarray:
+        return np.argsort(self._ranked(group), kind="stable")
+
+    def _ranked(self, group: Any) -> np.ndarray:
+        """Return the scores, infinite for units that must stay."""
         scores = np.where(group.free, self.scores[group.name], np.inf)
-        return np.argsort(scores, kind="stable")
+        for line in sorted(group.lines, key=len):
+            if np.isfinite(scores[line]).all():
+                # The best of what alone makes up an axis stays, so that none is emptied.
+                scores[line[np.argmax(scores[line])]] = np.inf
+        return scores
 
     def _places(self, group: Any) -> dict[str, list[tuple[int, np.ndarray]]]:
         """Return, for each weight, the group's axes and how many positions the first units take."""

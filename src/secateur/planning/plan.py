@@ -97,7 +97,10 @@ class Plan:
                     where=graph.model.name,
                     mend="Make the plan again; its file was changed by hand.",
                 )
-            if not group.free[indices].all() or len(np.unique(indices)) == len(group):
+            emptied = len(np.unique(indices)) == len(group) or any(
+                np.isin(line, indices).all() for line in group.lines
+            )
+            if emptied or not group.free[indices].all():
                 raise PlanError(
                     f"the plan removes units of {cut.group!r} that must stay.",
                     where=graph.model.name,
