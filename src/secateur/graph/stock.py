@@ -43,10 +43,11 @@ _POINTWISE = frozenset(
     exponential log_sigmoid squareplus sparse_plus sparse_sigmoid""".split()  # noqa: SIM905
 )
 
-_ELEMENTWISE_OPERATIONS = """Abs Absolute Add Cast Clip Cos Divide Elu Exp Expm1 Gelu HardSigmoid
-    HardSilu HardTanh LeakyRelu Log Log1p LogSigmoid Maximum Minimum Mish Multiply Negative Power
-    Reciprocal Relu Relu6 Rsqrt Selu Sigmoid Sign Silu Sin Softplus Softsign Sqrt Square Subtract
-    Tanh TrueDivide Where"""
+_ELEMENTWISE_OPERATIONS = """Abs Absolute Add Arctan Cast Ceil Clip Cos Cosh Divide Elu Equal Erf
+    Exp Expm1 Floor Gelu Greater GreaterEqual HardSigmoid HardSilu HardTanh LeakyRelu Less LessEqual
+    Log Log1p LogSigmoid LogicalAnd LogicalNot LogicalOr Maximum Minimum Mish Multiply Negative
+    NotEqual Power Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu Sin Sinh Softplus
+    Softsign Sqrt Square Subtract Tan Tanh TrueDivide Where"""
 _MOVING_OPERATIONS = """Concatenate ExpandDims Flip GetItem Moveaxis Split Squeeze
     Stack Swapaxes Tile Transpose"""
 
