@@ -21,6 +21,7 @@ from secateur.models.load import load_model
 from secateur.recipe.recipe import Recipe
 from secateur.reporting.record import Run
 from secateur.scoring.score import score
+from unit.models.oldfiles import array, entry, sequential, write
 
 pytestmark = pytest.mark.slow
 
@@ -187,6 +188,31 @@ def test_data_that_changed_is_not_gone_on_with(photos, tmp_path):
     next((tmp_path / "photos" / "down").iterdir()).unlink()
     with pytest.raises(OutputError, match="data has changed"):
         run(recipe(tmp_path, **asked), tmp_path / "out", resume=True)
+
+
+def test_what_loading_mended_is_in_the_record_and_told(tmp_path):
+    layer = entry("Dense", name="d", units=1, activation="linear", batch_input_shape=[None, 2])
+    weights = [array(2, 1), np.zeros(1, "float32")]
+    write(tmp_path / "old.h5", sequential(layer), {"d": weights})
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    rows = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "sum": x.sum(axis=1)})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    told = []
+    made = run(
+        Recipe.of(
+            {
+                "name": "old",
+                "data": {"source": "rows.csv", "target": "sum"},
+                "model": {"load": "old.h5"},
+                "measure": {"batches": [1], "seconds": 0.1},
+            },
+            tmp_path,
+        ),
+        tmp_path / "out",
+        progress=told.append,
+    )
+    (note,) = [each for each in made.notes if each.startswith("old.h5: written by Keras 2.4.0")]
+    assert f"loaded     {note}" in told
 
 
 def test_a_loaded_model_is_measured_as_it_is_and_says_how_large_photos_are(done, photos, tmp_path):

@@ -27,7 +27,7 @@ from secateur.job import account
 from secateur.job.folder import RunFolder, disk_errors
 from secateur.models.build import build
 from secateur.models.fits import check_fits, image_size
-from secateur.models.load import load_model
+from secateur.models.load import load_model, load_model_with_notes
 from secateur.planning.plan import Plan
 from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import TrainSection
@@ -84,6 +84,7 @@ class _Job:
         self.say = say
         self.verbose = verbose
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def run(self, command: str) -> record.Run:
         start = time.perf_counter()
@@ -113,7 +114,11 @@ class _Job:
         path = self.recipe.model_path
         if path is None:
             return None, False
-        return load_model(path), True
+        model, mended = load_model_with_notes(path)
+        for note in mended:
+            self.notes.append(note)
+            self.say(f"loaded     {note}")
+        return model, True
 
     def read(self, model: keras.Model | None) -> Dataset:
         """Read the data; a loaded model says how large images are where the recipe does not."""
@@ -349,7 +354,7 @@ class _Job:
             stages=(first, *later, done),
             layers=account.layers(baseline, final),
             groups=account.groups(baseline, plans),
-            notes=tuple(self.facts("notes")),
+            notes=(*self.notes, *self.facts("notes")),
             warnings=tuple(self.warnings),
             curves=tuple(_curve(each) for each in self.facts("curves")),
             samples=account.samples(
