@@ -168,7 +168,7 @@ def _another_input(x, s, scene):
         enter(scene, len(x.shape), 1 + s.choice % 5)
         return
     scene.inputs.append(keras.Input((2 + s.choice % 2,), dtype="int32"))
-    made = layers.Embedding(8, s.width)(scene.inputs[-1])
+    made = layers.Embedding(8, s.width, mask_zero=s.bit(2))(scene.inputs[-1])
     scene.tensors.append(layers.Flatten()(made) if s.bit(1) else made)
 
 

@@ -126,6 +126,7 @@ def along_time(x, s, scene):
         lambda: ops.mean(x, axis=1, keepdims=True),
         lambda: layers.Permute((2, 1))(x),
         lambda: ops.flip(x, axis=1),
+        lambda: layers.Masking()(x),
     )()
 
 

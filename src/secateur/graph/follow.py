@@ -100,7 +100,9 @@ def _(rule: Elementwise, sweep: Sweep, call: Pending) -> list[Axes]:
 
 @follow.register
 def _(rule: Pool, sweep: Sweep, call: Pending) -> list[Axes]:
-    (x,) = call.inputs
+    x, *others = call.inputs
+    for other in others:
+        sweep.pin(other, other.live(), f"second input of {call.path}")
     axis = rule.axis % len(x.shape)
     sweep.pin(x, [a for a in x.live() if a != axis], f"{call.path} computes across this axis")
     axes = []

@@ -85,7 +85,9 @@ class _Builder:
         functional = functional_of(old)
         shapes = shapes or [tensor.shape for tensor in functional.inputs]
         flat = [
-            keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
+            keras.Input(
+                batch_shape=_as_open(shape, tensor.shape), dtype=tensor.dtype, name=tensor.name
+            )
             for tensor, shape in zip(functional.inputs, shapes, strict=True)
         ]
         inputs = tree.pack_sequence_as(functional.input, flat)
@@ -219,6 +221,11 @@ def attended(made: Any, args: Any) -> Any:
             mend="Keep the layers before the attention whole with keep=.",
         )
     return keras.ops.reshape(made, (-1, *shape[1:]))
+
+
+def _as_open(shape: Any, old: Any) -> tuple[int | None, ...]:
+    """Return a shape that is open where the old one is, since other lengths may be given too."""
+    return tuple(None if was is None else now for now, was in zip(shape, old, strict=True))
 
 
 def _tensors(structure: Any) -> list[Any]:

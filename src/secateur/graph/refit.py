@@ -102,9 +102,17 @@ def fitting(
         for (way, _), value in zip(places, values, strict=True):
             _set(candidate, way, value)
         new = _built(old, candidate, args, kwargs)
-        if new is not None and new[1:] == (list(wanted), list(outputs)):
+        if new is not None and new[1] == list(wanted) and _agree(new[2], outputs):
             return new[0]
     return None
+
+
+def _agree(shapes: Sequence[Any], others: Sequence[Shape]) -> bool:
+    """Say whether shapes are the same where they are not open."""
+    return len(shapes) == len(others) and all(
+        len(one) == len(other) and all(a is None or a == b for a, b in zip(one, other, strict=True))
+        for one, other in zip(shapes, others, strict=True)
+    )
 
 
 def _said(config: dict[str, Any], outputs: Sequence[Shape]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _(operation: Any) -> Rule:
     return Move(counts=padded if len(widths) > 1 else (None,))
 
 
-@register(*_operations("Amax Amin Max Mean Min Sum"))
+@register(*_operations("All Amax Amin Any Max Mean Min Sum"))
 def _(operation: Any) -> Rule:
     axis = operation.axis
     return Move(reduces=tuple(axis) if isinstance(axis, (list, tuple)) else (axis,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import keras
@@ -70,8 +71,14 @@ class Pending:
 
     @property
     def inputs(self) -> list[Value]:
-        """Return the tensors among the arguments."""
+        """Return the tensors among the arguments, masks aside."""
         return [leaf for leaf in self._leaves() if isinstance(leaf, Value)]
+
+    @property
+    def masks(self) -> list[Value]:
+        """Return the masks that Keras hands on beside what they mask."""
+        found = tree.flatten(self.kwargs.get("mask"))
+        return [leaf for leaf in found if isinstance(leaf, Value)]
 
     @property
     def constants(self) -> list[Any]:
@@ -79,7 +86,8 @@ class Pending:
         return [leaf for leaf in self._leaves() if not isinstance(leaf, Value) and is_array(leaf)]
 
     def _leaves(self) -> list[Any]:
-        return tree.flatten((self.args, self.kwargs))
+        named = {name: value for name, value in self.kwargs.items() if name != "mask"}
+        return tree.flatten((self.args, named))
 
 
 @dataclass
@@ -115,6 +123,7 @@ class Sweep:
     products: list[Product] = field(default_factory=list)
     constants: dict[int, Any] = field(default_factory=dict)
     opened: dict[str, Composite] = field(default_factory=dict)
+    shared: dict[int, list[Value]] = field(default_factory=dict)
     named: Counter[str] = field(default_factory=Counter)
 
     def value(self, shape: tuple[int, ...], dtype: str, axes: Axes) -> Value:
@@ -159,6 +168,24 @@ class Sweep:
         for line in lines[1:]:
             self.ledger.join(lines[0], line)
         return lines[0]
+
+    def again(self, path: str, operation: Any, values: list[Value]) -> None:
+        """Let what a layer is called on shrink alike each time, since it has one shape only."""
+        first = self.shared.setdefault(id(operation), values)
+        if first is values:
+            return
+        reason = f"{path} is used on what cannot shrink alike"
+        lines = [[v.axes for v in each] for each in (first, values)]
+        if list(map(len, lines[0])) != list(map(len, lines[1])):
+            for value in (*first, *values):
+                self.pin(value, value.live(), reason)
+            return
+        for ids, more in zip(*(chain.from_iterable(each) for each in lines), strict=True):
+            if ids is not None and more is not None and len(ids) == len(more):
+                self.ledger.join(ids, more)
+            else:
+                self.ledger.pin(ids, reason)
+                self.ledger.pin(more, reason)
 
     def weight(self, path: str, variable: Any) -> WeightIds:
         """Return the entry of a weight, a new one where it is seen for the first time."""

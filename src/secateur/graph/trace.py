@@ -21,7 +21,7 @@ from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.follow import expanded, follow
 from secateur.graph.functional import Opened, functional_of, is_nested, opened
 from secateur.graph.graph import Graph
-from secateur.graph.rule import Contract, Open, Pin, Rule, rule_of
+from secateur.graph.rule import Contract, Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
 from secateur.graph.weights import to_numpy
 
@@ -127,6 +127,7 @@ def _walk(
         path = (*scope, name_of(operation))
         values = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)]
         if is_nested(operation):
+            sweep.again("/".join(path), operation, values)
             return _walk(functional_of(operation), values, path, sweep)
         rule = rule_of(operation)
         unknown = isinstance(rule, Pin) and rule.unknown and isinstance(operation, keras.Layer)
@@ -134,6 +135,7 @@ def _walk(
             specs = mapped(lambda value: value.spec, (args, kwargs))
             inner = opened(operation, *specs)
             if inner is not None:
+                sweep.again("/".join(path), operation, values)
                 outputs = _enter(inner, path, operation, rule, values, sweep)
                 given = tuple(value.index for value in tree.flatten(outputs))
                 sweep.opened["/".join(path)] = Composite(specs, given)
@@ -191,6 +193,10 @@ def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep
         for spec in tree.flatten(structure)
     ]
     call = Pending(path, operation, args, kwargs, tuple(shape for shape, _ in outs))
+    if isinstance(rule, Move) and rule.shape:
+        sweep.again(path, operation, call.inputs)
+    for mask in call.masks:
+        sweep.pin(mask, mask.live(), f"{path} takes it as a mask")
     axes = follow(rule, sweep, call)
     for variable in getattr(operation, "weights", ()):
         sweep.weight(path, variable)

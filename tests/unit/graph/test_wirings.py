@@ -114,6 +114,55 @@ def test_a_slice_is_never_emptied():
     assert len(group) == 8
 
 
+def _nested(shape, inside):
+    i = keras.Input(shape)
+    return keras.Model(i, inside(i))
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        lambda: layers.Reshape((1, 6)),
+        lambda: _nested((6,), lambda x: ops.relu(x[:, :3])),
+        lambda: _nested((6,), layers.Activation("relu")),
+        lambda: keras.Sequential([keras.Input((6,)), layers.ReLU(), layers.Reshape((1, 6))]),
+    ],
+)
+def test_what_is_called_twice_shrinks_alike(shared):
+    i = keras.Input((5,))
+    both = shared()
+    a, b = layers.Dense(6)(i), layers.Dense(6)(i)
+    x = layers.Concatenate(axis=-1)([both(a), both(b)])
+    assert_cut_as_masked(randomised(keras.Model(i, layers.Dense(2)(layers.Flatten()(x)))))
+
+
+def test_a_nested_model_stays_open_to_images_of_any_size():
+    block = _nested((None, None, 5), layers.Conv2D(4, 3, padding="same"))
+    i = keras.Input((8, 8, 3))
+    a = layers.Conv2D(5, 3)(i)
+    ends = [layers.GlobalMaxPooling2D()(block(x)) for x in (a, layers.MaxPooling2D()(a))]
+    assert_cut_as_masked(randomised(keras.Model(i, layers.Dense(2)(layers.Concatenate()(ends)))))
+
+
+def test_attention_of_any_length_is_made_again_by_its_own_class():
+    i = keras.Input((None, 3))
+    x = layers.Conv1D(8, 3, padding="same")(i)
+    x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    model = randomised(keras.Model(i, layers.Dense(2)(layers.GlobalAveragePooling1D()(x))))
+    assert_cut_as_masked(model)
+    graph = trace(model)
+    made = plan(graph, observe(graph), params=0.5, round_to=1)
+    assert isinstance(cut(model, made).get_layer("attention"), layers.MultiHeadAttention)
+
+
+def test_masks_of_time_are_no_states_and_no_features():
+    i = keras.Input((8,), dtype="int32")
+    x = layers.Embedding(9, 6, mask_zero=True)(i)
+    x = layers.Dense(5)(layers.LSTM(7, return_sequences=True)(x))
+    x = layers.GRU(6)(layers.Masking()(x)) + layers.GlobalAveragePooling1D()(layers.Dense(6)(x))
+    assert_cut_as_masked(randomised(keras.Model(i, layers.Dense(2)(x))))
+
+
 def test_a_shared_layer_keeps_what_one_of_its_inputs_cannot_give():
     i = keras.Input((6, 3))
     x = layers.Conv1D(6, 1, name="made")(i)
