@@ -72,7 +72,7 @@ def read_folder(
     y = _codes(images, contract, root)
     if len(set(y.tolist())) < 2:
         raise DataError(f"all images are of one class, {images[0].label!r}.", where=root)
-    codes = _split(images, y, group, stratify, shares, seed)
+    codes = _split(images, contents, y, group, stratify, shares, seed)
     splits.demand_rows(codes)
     store = ImageStore(root, [image.file for image in images], y, codes, spec, pixels)
     return Dataset.of(
@@ -126,22 +126,33 @@ def _learn_spec(
     if size is None or mode is None:
         sizes: Counter[tuple[int, int]] = Counter()
         modes: Counter[str] = Counter()
+        broken: list[DataError] = []
         for found in _each(lambda image: _header(root / image.file), images):
-            if found is not None:
+            if isinstance(found, DataError):
+                broken.append(found)
+            else:
                 sizes[found[:2]] += 1
                 modes["L" if found[2] in _GRAY else "RGB"] += 1
         if not sizes:
-            raise DataError(f"none of the {len(images):,} images can be read.", where=root)
+            raise _unreadable(root, images, broken[0])
         size = size or _scaled(max(sizes, key=lambda pair: (sizes[pair], pair)))
         mode = mode or ("RGB" if modes["RGB"] else "L")
     return ImageSpec(height=size[0], width=size[1], mode=mode, resize=resize)
 
 
-def _header(path: Path) -> tuple[int, int, str] | None:
+def _header(path: Path) -> tuple[int, int, str] | DataError:
     try:
         return image_size(path)
-    except DataError:
-        return None
+    except DataError as error:
+        return error
+
+
+def _unreadable(root: Path, images: Sequence[_Image], first: DataError) -> DataError:
+    return DataError(
+        f"none of the {len(images):,} images can be read: {first.what}",
+        where=root / images[0].file,
+        mend="Give images that open in an image viewer.",
+    )
 
 
 def _scaled(size: tuple[int, int]) -> tuple[int, int]:
@@ -175,10 +186,7 @@ def _decode(
     errors = [(i, one) for i, one in enumerate(found) if isinstance(one, DataError)]
     good = [place for place, one in enumerate(found) if isinstance(one, bytes)]
     if not good:
-        raise DataError(
-            f"none of the {len(images):,} images can be decoded: {errors[0][1].what}",
-            where=root / images[0].file,
-        )
+        raise _unreadable(root, images, errors[0][1])
     notes = []
     if errors:
         place, first = errors[0]
@@ -190,9 +198,7 @@ def _decode(
     contents = [one for one in found if isinstance(one, bytes)]
     copies = len(contents) - len(set(contents))
     if copies:
-        notes.append(
-            f"{counted(copies, 'image')} with the content of another, perhaps in another split"
-        )
+        notes.append(f"{counted(copies, 'image')} with the content of another, kept in one split")
     return [images[place] for place in good], pixels, contents, notes
 
 
@@ -215,6 +221,7 @@ def _codes(images: Sequence[_Image], contract: Contract, root: Path) -> np.ndarr
 
 def _split(
     images: Sequence[_Image],
+    contents: Sequence[bytes],
     y: np.ndarray,
     group: str | None,
     stratify: bool,
@@ -225,7 +232,9 @@ def _split(
     if group is not None:
         names = _groups(files, group)
         return splits.assign_groups(splits.seeded(splits.hash_words(names), seed), shares)
-    hashes = splits.seeded(splits.hash_words(files), seed)
+    first: dict[bytes, str] = {}
+    names = [first.setdefault(content, file) for content, file in zip(contents, files, strict=True)]
+    hashes = splits.seeded(splits.hash_words(names), seed)
     return splits.assign(hashes, shares, y if stratify else None)
 
 

@@ -52,7 +52,7 @@ def read_table(
         ContractError: a column is not there.
     """
     target = _target_name(frames, source, arguments)
-    _demand_columns(frames, target, arguments)
+    _demand_columns(frames, target, source, arguments)
     kinds, shape, left_out = _choose(frames, seen, target, arguments)
     lengths = {name: int(np.prod(shape or ())) for name, kind in kinds.items() if kind == "list"}
     found = survey(frames, _question(target, kinds, lengths, seen, arguments))
@@ -99,13 +99,15 @@ def _target_name(frames: Frames, source: str, arguments: TableArguments) -> str:
     return name
 
 
-def _demand_columns(frames: Frames, target: str, arguments: TableArguments) -> None:
+def _demand_columns(frames: Frames, target: str, source: str, arguments: TableArguments) -> None:
     asked = {"target": (target,), "keys": arguments.keys, "ignore": arguments.ignore}
     asked["group"] = (arguments.group,) if arguments.group else ()
     for argument, names in asked.items():
         for name in names:
             if name not in frames.names:
-                raise ContractError(missing_column(name, frames.names), where=f"`{argument}`")
+                raise ContractError(
+                    missing_column(name, frames.names), where=f"{source}, `{argument}`"
+                )
     for argument in ("keys", "ignore", "group"):
         if target in asked[argument]:
             raise DataError(f"the target {target!r} is named in `{argument}` as well.")

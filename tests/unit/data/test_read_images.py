@@ -95,10 +95,18 @@ def test_broken_files_are_left_out_and_named(tmp_path):
     assert "1 image outside class folders left out" in notes
 
 
-def test_copies_are_noted(tmp_path):
+def test_copies_are_noted_and_kept_in_one_split(tmp_path):
     root = folder(tmp_path / "d")
     (root / "dog" / "copy.png").write_bytes((root / "dog" / "p0_0.png").read_bytes())
-    assert read(root).notes == ("1 image with the content of another, perhaps in another split",)
+    for seed in range(8):
+        dataset = read(root, seed=seed)
+        assert dataset.notes == ("1 image with the content of another, kept in one split",)
+        here = [
+            {each["file"] for each in split.rows_as_dicts(range(split.rows))}
+            & {"dog/copy.png", "dog/p0_0.png"}
+            for split in (dataset.train, dataset.validation, dataset.test)
+        ]
+        assert sorted(map(len, here)) == [0, 0, 2]
 
 
 def test_a_known_contract(tmp_path):
@@ -128,7 +136,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
         path.write_bytes(b"x")
     with pytest.raises(DataError, match="none of the 20 images can be read"):
         read(broken)
-    with pytest.raises(DataError, match=r"p0_0.png: none of the 20 images can be decoded"):
+    with pytest.raises(DataError, match=r"p0_0.png: none of the 20 images can be read"):
         read(broken, image_size=(8, 8), mode="L")
     for name in ("cat", "dog"):
         (tmp_path / "empty" / name).mkdir(parents=True)

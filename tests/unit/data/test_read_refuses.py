@@ -30,7 +30,7 @@ def frame(rows=200, seed=0):
     ("arguments", "kind", "message"),
     [
         ({}, DataError, "no target was named.*there are: x, gap"),
-        ({"target": "z"}, ContractError, "`target`: there is no column 'z'"),
+        ({"target": "z"}, ContractError, "a table in memory, `target`: there is no column 'z'"),
         ({"target": "y", "keys": ["idd"]}, ContractError, "`keys`: .*did you mean 'id'"),
         ({"target": "y", "ignore": ["nope"]}, ContractError, "`ignore`: there is no column 'nope'"),
         ({"target": "y", "group": "whom"}, ContractError, "`group`: .*did you mean 'who'"),

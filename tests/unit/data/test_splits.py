@@ -96,10 +96,18 @@ def test_zeros_and_missing_numbers_are_one_each():
     assert hashes([None]) == hashes([float("nan")])
 
 
-def test_equal_rows_stay_together_but_for_the_borders():
-    hashes = np.repeat(hashes_of(range(200)), 5)
-    codes = splits.assign(hashes, (0.6, 0.2, 0.2)).reshape(200, 5)
-    assert sum(len(set(copies)) > 1 for copies in codes) <= 2
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_rows_stay_together_at_the_borders_too(seed):
+    hashes = np.repeat(hashes_of(range(200), seed), 7)
+    codes = splits.assign(hashes, (0.6, 0.2, 0.2))
+    assert all(len(set(copies)) == 1 for copies in codes.reshape(200, 7))
+    assert np.abs(np.bincount(codes) - [840, 280, 280]).max() <= 7
+
+
+def test_equal_rows_are_parted_where_a_split_would_be_lost():
+    hashes = np.repeat(hashes_of(range(3)), [48, 1, 1])
+    counts = np.bincount(splits.assign(hashes, (0.6, 0.2, 0.2)), minlength=3)
+    assert counts.tolist() == [30, 10, 10]
 
 
 def test_copies_are_told_apart_where_most_rows_are_copies():
