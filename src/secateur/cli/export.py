@@ -9,7 +9,8 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
-from secateur.errors import SecateurError
+from secateur.cli.labelled import Above, Header, Target, read_for
+from secateur.errors import OutputError, SecateurError
 
 
 def export(
@@ -23,9 +24,9 @@ def export(
         Path | None,
         typer.Option("--data", help="The training data, to learn from it what a valid row is."),
     ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", help="With --data: the column that is predicted.")
-    ] = None,
+    target: Target = None,
+    above: Above = None,
+    header: Header = True,
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="The largest difference from the Keras model.")
     ] = 1e-3,
@@ -40,27 +41,22 @@ def export(
             "--contract and --data are both given.", mend="Give the one that says more."
         )
     if out.exists() and (out.is_file() or any(out.iterdir())):
-        from secateur.errors import OutputError
-
         raise OutputError("it exists already.", where=out, mend="Name another folder.")
     prepare()
     with sink.waiting("exporting"):
         from secateur.data.contract import Contract
         from secateur.formats.onnx import export as write
-        from secateur.models.fits import check_fits, image_size
+        from secateur.models.fits import check_fits
         from secateur.models.load import load_model_with_notes
 
         loaded, notes = load_model_with_notes(model)
-        kept, sample = None if contract is None else Contract.load(contract), None
+        kept, sample = None, None
+        if contract is not None:
+            kept = Contract.load(contract)
+            check_fits(loaded, kept, where=model)
         if data is not None:
-            from secateur.data.read import read
-
-            size = image_size(loaded) if data.is_dir() else None
-            images = {"image_size": size[:2], "mode": size[2]} if size else {}
-            dataset = read(data, target=target, **images)
+            dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
             kept, sample = dataset.contract, dataset.train.sample(64)[0]
-        if kept is not None:
-            check_fits(loaded, kept)
         made = write(loaded, out, contract=kept, sample=sample, tolerance=tolerance)
     sink.notes(notes)
     parity = made.manifest.parity

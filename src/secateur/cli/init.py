@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secateur.cli import out as sink
+from secateur.cli.labelled import Header
 from secateur.errors import OutputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def init(
         float | None,
         typer.Option("--above", help="Make two classes of a number: up to this, and above it."),
     ] = None,
+    header: Header = True,
     out: Annotated[Path, typer.Option("--out", help="The recipe to write.", metavar="FILE")] = Path(
         "recipe.yaml"
     ),
@@ -47,7 +49,7 @@ def init(
         from secateur.data.read import read
         from secateur.reporting.record import write_whole
 
-        dataset = read(data, target=target, above=above)
+        dataset = read(data, target=target, above=above, header=header)
         text = recipe_for(dataset, data, out, target, above)
         write_whole(out, text)
     for line in _seen(dataset):
@@ -116,6 +118,8 @@ def _table_lines(data: Dataset, target: str | None, above: float | None) -> list
     lines = [f"  target: {_quoted(target or '')}"]
     if above is not None:
         lines.append(f"  above: {above:g}                # two classes: up to this, and above it")
+    if not data.contract.header:
+        lines.append("  header: false             # columns are named by their place: 0, 1, ...")
     columns = [column.name for column in data.contract.columns]
     lines += [
         "  # The model sees these columns. Ignore what is not known yet when it has to predict:",

@@ -10,6 +10,7 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
+from secateur.cli.labelled import Above, Header, Target, read_for
 from secateur.errors import OutputError, PlanError
 
 
@@ -40,9 +41,9 @@ def plan(
     data: Annotated[
         Path | None, typer.Option("--data", help="Data with labels, for --by taylor.")
     ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", help="With --data: the column that is predicted.")
-    ] = None,
+    target: Target = None,
+    above: Above = None,
+    header: Header = True,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="With --data: how many rows are looked at.")
     ] = 512,
@@ -58,7 +59,6 @@ def plan(
     with sink.waiting("planning"):
         from secateur.graph.observe import observe
         from secateur.graph.trace import trace
-        from secateur.models.fits import check_fits, image_size
         from secateur.models.load import load_model_with_notes
         from secateur.planning.criteria import criterion, needed
         from secateur.planning.plan import plan as decide
@@ -74,13 +74,8 @@ def plan(
         graph = trace(loaded)
         rows = None
         if needs - {"weights"}:
-            from secateur.data.read import read
-
             assert data is not None
-            size = image_size(loaded) if data.is_dir() else None
-            images = {"image_size": size[:2], "mode": size[2]} if size else {}
-            dataset = read(data, target=target, **images)
-            check_fits(loaded, dataset.contract)
+            dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
             rows = dataset.train.sample(samples)
         made = decide(
             graph,

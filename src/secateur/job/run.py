@@ -93,7 +93,7 @@ class _Job:
         data = self.read(model)
         if model is None:
             model = self.build(data)
-        check_fits(model, data.contract)
+        check_fits(model, data.contract, where=self.recipe.model_path)
         self.folder.begin(data.fingerprint)
         baseline = self.baseline(model, data, loaded)
         final = baseline

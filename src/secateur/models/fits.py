@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,14 +16,23 @@ if TYPE_CHECKING:
 Shape = tuple[int | None, ...]
 
 
-def check_fits(model: keras.Model, contract: Contract) -> None:
+def check_fits(model: keras.Model, contract: Contract, *, where: str | Path | None = None) -> None:
     """Check that a model takes what the contract's data gives, and gives what its target needs.
+
+    Args:
+        model: the model.
+        contract: says what the data gives.
+        where: the model's file, for the error; where None, the model's name.
 
     Raises:
         ModelError: a shape differs; both are named.
     """
-    _check_inputs(model, contract)
-    _check_output(model, contract)
+    try:
+        _check_inputs(model, contract)
+        _check_output(model, contract)
+    except ModelError as error:
+        error.where = str(where or model.name)
+        raise
 
 
 def image_size(model: keras.Model) -> tuple[int, int, str] | None:
@@ -42,14 +52,12 @@ def _check_inputs(model: keras.Model, contract: Contract) -> None:
     if not tensors:
         raise ModelError(
             "the model has no fixed inputs.",
-            where=model.name,
             mend="Give it a keras.Input, or call it once on a batch.",
         )
     if len(tensors) != len(wanted):
         raise ModelError(
             f"the model takes {_names([each.name for each in tensors])}, the data gives "
             f"{_names(wanted)}.",
-            where=model.name,
             mend="Use `build: default` to see a model that fits, or change the columns.",
         )
     if len(wanted) == 1:
@@ -60,7 +68,6 @@ def _check_inputs(model: keras.Model, contract: Contract) -> None:
         if missing:
             raise ModelError(
                 f"the model has no input named {_names(missing)}; it has {_names(by_name)}.",
-                where=model.name,
                 mend="Name the model's keras.Input layers as the data's inputs.",
             )
         pairs = [(by_name[name], name, shape) for name, shape in wanted.items()]
@@ -69,7 +76,6 @@ def _check_inputs(model: keras.Model, contract: Contract) -> None:
             raise ModelError(
                 f"the model takes samples of shape {_show(_shape(tensor))}, the data gives "
                 f"{_show(shape)} for the input {name!r}.",
-                where=model.name,
                 mend=_mend(_shape(tensor), shape),
             )
 
@@ -79,7 +85,6 @@ def _check_output(model: keras.Model, contract: Contract) -> None:
     if len(outputs) != 1:
         raise ModelError(
             f"the model has {len(outputs)} outputs; it needs one.",
-            where=model.name,
             mend="Make a model that ends at the output to be predicted.",
         )
     shape = _shape(outputs[0])
@@ -93,7 +98,6 @@ def _check_output(model: keras.Model, contract: Contract) -> None:
         raise ModelError(
             f"the model gives outputs of shape {_show(shape)}, the target is {what}, which needs "
             f"{' or '.join(_show(each) for each in allowed)}.",
-            where=model.name,
             mend="Check that the data has the classes that the model was trained on.",
         )
 

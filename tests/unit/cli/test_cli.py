@@ -116,6 +116,25 @@ def test_init_writes_a_recipe_for_a_table(secateur, table, tmp_path):
     assert Recipe.load(tmp_path / "recipe.yaml").data.target == "late"
 
 
+def test_a_table_without_a_header_can_be_read_by_every_command(secateur, tmp_path):
+    from secateur.formats.artifact import Artifact
+    from secateur.recipe.recipe import Recipe
+
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    rows = np.column_stack([np.where(x.sum(axis=1) > 0, 1, 0), x])
+    np.savetxt(tmp_path / "bare.csv", rows, delimiter=",", fmt="%g")
+    assert secateur("init", "bare.csv", "--target", "0", "--no-header")[0] == 0
+    assert not Recipe.load(tmp_path / "recipe.yaml").data.header
+    inputs = keras.Input((2,))
+    hidden = layers.Dense(16, activation="relu")(inputs)
+    keras.Model(inputs, layers.Dense(2, activation="softmax")(hidden)).save("two.keras")
+    data = ("--data", "bare.csv", "--target", "0", "--no-header")
+    assert secateur("plan", "two.keras", "--ratio", "0.5", "--by", "taylor", *data)[0] == 0
+    assert secateur("export", "two.keras", "made", *data)[0] == 0
+    assert not Artifact.open(tmp_path / "made").contract.header
+    assert "60 scored" in secateur("score", "made", "bare.csv", "scored")[1]
+
+
 def test_init_asks_for_the_target_with_the_columns(secateur, table, tmp_path):
     code, _, err = secateur("init", table)
     assert code == 2
@@ -216,7 +235,7 @@ BAD = {
     ),
     "a model that does not fit": (
         ("run", "recipe.yaml", "--set", "model={load: model.keras}", "--set", "data.mode=RGB"),
-        "(8, 8, 3)",
+        "model.keras: the model takes samples of shape (8, 8, 1), the data gives (8, 8, 3)",
     ),
     "a folder that exists": (("run", "recipe.yaml", "--out", "photos"), "--resume"),
     "a folder that is no run": (("run", "recipe.yaml", "--out", "photos", "--resume"), "--out"),
