@@ -62,6 +62,7 @@ def plan(
         from secateur.models.load import load_model_with_notes
         from secateur.planning.criteria import criterion, needed
         from secateur.planning.plan import plan as decide
+        from secateur.reporting.record import write_whole
 
         needs = needed(criterion(by))
         if needs - {"weights"} and data is None:
@@ -90,7 +91,7 @@ def plan(
         )
     sink.notes(notes)
     if out is not None:
-        made.save(out)
+        write_whole(out, made.to_json())
     if json:
         sink.as_json(json_text.loads(made.to_json()))
     else:

@@ -187,14 +187,20 @@ def stream(
         raise DataError(f"the file cannot be read: {_short(error)}.", where=part.file) from error
 
 
-def names_of(part: Part, *, header: bool = True) -> list[str]:
+def names_of(part: Part, *, contract: Contract | None = None, header: bool = True) -> list[str]:
     """Return the names of a part's columns.
+
+    Args:
+        part: what `find_parts` gave.
+        contract: tells whether a CSV file has a header, and names the columns of one without.
+        header: whether a CSV file has a header, where no contract tells.
 
     Raises:
         DataError: the file cannot be read.
+        ContractError: a CSV file without a header has another number of fields than the contract.
     """
     if part.kind == "csv":
-        return list(sniff(part.file, header=header).names)
+        return list(_dialect(part, contract, header).names)
     try:
         parquet = part.kind == "parquet"
         schema = pq.read_schema(part.file) if parquet else _open_arrow(part.file).schema
@@ -213,10 +219,7 @@ def _stream_csv(
     header: bool,
     batch_rows: int,
 ) -> Iterator[Block]:
-    header = header if contract is None else contract.header
-    dialect = sniff(part.file, header=header)
-    if contract is not None and contract.fields is not None:
-        dialect = _named(part, dialect, contract)
+    dialect = _dialect(part, contract, header)
     _demand(columns, dialect.names, part)
     types = {} if contract is None else _types(contract)
     for block in read_blocks(part.file, dialect, columns=columns, types=types):
@@ -231,6 +234,12 @@ def _cut(block: Block, batch_rows: int) -> Iterator[Block]:
             block.table.slice(start, batch_rows), block.rows[start : start + batch_rows], bad
         )
         bad = ()
+
+
+def _dialect(part: Part, contract: Contract | None, header: bool) -> Dialect:
+    if contract is None or contract.fields is None:
+        return sniff(part.file, header=header if contract is None else contract.header)
+    return _named(part, sniff(part.file, header=False), contract)
 
 
 def _named(part: Part, dialect: Dialect, contract: Contract) -> Dialect:

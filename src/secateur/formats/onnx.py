@@ -119,7 +119,11 @@ def export(
     import onnx
 
     with new_folder(out, replaces=MANIFEST if overwrite else None) as folder:
-        to_onnx(model, folder / MODEL)
+        try:
+            to_onnx(model, folder / MODEL)
+        except OutputError as error:
+            error.where = str(out)
+            raise
         written = onnx.load(folder / MODEL)
         inputs, outputs = specs(written.graph.input), specs(written.graph.output)
         if len(outputs) != 1:

@@ -219,7 +219,7 @@ class Run(_Record):
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise ArtifactError(
-                "There is no record of a run here.",
+                "there is no record of a run here.",
                 where=file,
                 mend=f"Give the folder that `secateur run` wrote; it holds {FILE_NAME}.",
             ) from None
@@ -269,7 +269,7 @@ def write_whole(path: Path, text: str) -> Path:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise OutputError(
-            f"The file cannot be written: {error.strerror or error}.",
+            f"the file cannot be written: {error.strerror or error}.",
             where=path,
             mend="Choose a folder that can be written and has room.",
         ) from None

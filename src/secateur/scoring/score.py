@@ -238,12 +238,12 @@ def _check_columns(parts: Sequence[Part], columns: Sequence[str], contract: Cont
     first: SecateurError | None = None
     for part in parts:
         try:
-            names = names_of(part, header=contract.header)
+            names = names_of(part, contract=contract)
         except DataError as error:
             first = first or error
             continue
         missing = [name for name in columns if name not in names]
-        if not missing or contract.fields is not None:
+        if not missing:
             return
         if first is None or not isinstance(first, ContractError):
             first = ContractError(missing_column(missing[0], names), where=part.file)

@@ -156,12 +156,12 @@ def test_inspect_tells_what_can_be_cut_and_why_not(secateur, model):
 
 def test_plan_changes_nothing_and_can_be_kept(secateur, model, tmp_path):
     before = model.read_bytes()
-    code, told, _ = secateur("plan", model, "--macs", "0.6", "--out", "plan.json")
+    code, told, _ = secateur("plan", model, "--macs", "0.6", "--out", "plans/plan.json")
     assert code == 0
     assert "16 -> 8" in told
     assert model.read_bytes() == before
     code, told, _ = secateur("plan", model, "--macs", "0.6", "--json")
-    assert json.loads(told) == json.loads((tmp_path / "plan.json").read_text())
+    assert json.loads(told) == json.loads((tmp_path / "plans" / "plan.json").read_text())
 
 
 def test_plan_by_taylor_looks_at_data(secateur, model, photos):
@@ -287,6 +287,21 @@ def test_a_disk_that_fills_up_is_one_clear_line(secateur, photos, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert not list((tmp_path / "out").rglob("*partial*"))
     assert secateur("run", "recipe.yaml", "--out", "out", "--resume", "--quiet")[0] == 0
+
+
+def test_an_artifact_that_finds_no_room_is_named_and_leaves_nothing(
+    secateur, model, tmp_path, monkeypatch
+):
+    import errno
+
+    def full(self, *args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, err = secateur("export", model, "made")
+    assert code == 2
+    assert one_line(err).startswith("error: made: the model cannot be written (No space left")
+    assert sorted(tmp_path.iterdir()) == [model]
 
 
 def test_an_interrupted_run_tells_how_to_go_on(secateur, photos, tmp_path, monkeypatch):

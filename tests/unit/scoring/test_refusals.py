@@ -17,6 +17,7 @@ from secateur.errors import (
 from secateur.scoring.score import score
 from unit.scoring.artifacts import (
     image_contract,
+    table_contract,
     write_artifact,
     write_parquet_files,
 )
@@ -62,6 +63,16 @@ def test_source_without_the_columns(artifact, tmp_path):
     pq.write_table(pa.table({"id": [1], "f00": [1.0]}), tmp_path / "a.parquet")
     with pytest.raises(ContractError, match="no column 'f0'; did you mean 'f00'"):
         score(artifact, tmp_path / "a.parquet", tmp_path / "out")
+
+
+def test_source_without_a_header_and_with_other_fields(tmp_path):
+    fields = ("y", "f0", "f1", "f2", "f3")
+    contract = table_contract().model_copy(update={"fields": fields})
+    artifact = write_artifact(tmp_path / "artifact", contract)
+    (tmp_path / "data.csv").write_text("1,2\n3,4\n")
+    with pytest.raises(ContractError, match="the first row has 2 fields, where 5 are expected"):
+        score(artifact, tmp_path / "data.csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_artifact_that_cannot_score(tmp_path):
