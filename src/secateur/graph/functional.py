@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,3 +93,24 @@ def opened(layer: keras.Layer, args: Any, kwargs: Any) -> Opened | None:
             del each._inbound_nodes[inbound:]
             del each._outbound_nodes[outbound:]
     return Opened(function, tuple(own.values()))
+
+
+class Names:
+    """Names for the operations of an opened layer that are the same each time it is opened.
+
+    Keras numbers what has no name of its own through the whole process; here it is numbered
+    within the layer.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def __call__(self, operation: Any) -> str:
+        """Return the name of an operation."""
+        if id(operation) not in self._names:
+            stem = re.sub(r"_\d+$", "", operation.name)
+            self._counts[stem] += 1
+            count = self._counts[stem]
+            self._names[id(operation)] = stem if count == 1 else f"{stem}_{count}"
+        return self._names[id(operation)]

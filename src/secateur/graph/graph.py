@@ -93,7 +93,7 @@ class Graph:
         model: the traced model, unchanged.
         variables: the model's variables by the key of their weight.
         constants: weights that are used as tensors, by the index of the tensor.
-        opened: composite layers whose inner operations are among the calls, by path.
+        opened: the calls of composite layers whose inner operations are followed, by path.
         products: multiply-adds between tensors, in the form of weights without elements.
         calls: every call of every operation, in topological order.
         tensors: what the calls name by index.
@@ -106,7 +106,7 @@ class Graph:
     model: keras.Model
     variables: Mapping[str, Any]
     constants: Mapping[int, Any]
-    opened: Mapping[str, Composite]
+    opened: Mapping[str, Sequence[Composite]]
     products: tuple[Weight, ...]
     calls: tuple[Call, ...]
     tensors: tuple[Tensor, ...]

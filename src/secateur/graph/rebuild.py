@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from keras.src.ops.nn import DotProductAttention
 from keras.src.ops.numpy import Split
 
 from secateur.errors import ModelError
-from secateur.graph.functional import functional_of, is_nested, opened
+from secateur.graph.functional import Names, functional_of, is_nested, opened
 from secateur.graph.graph import Graph, kept_shape
 from secateur.graph.refit import (
     compensated,
@@ -72,6 +73,8 @@ class _Builder:
     keep: np.ndarray
     made: dict[int, Any] = field(default_factory=dict)
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
+    turns: Counter[Path] = field(default_factory=Counter)
+    laid: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.calls: Mapping[str, Call] = {call.path: call for call in self.graph.calls}
@@ -114,9 +117,8 @@ class _Builder:
 
     def _call(self, scope: Path, operation: Any, args: Any, kwargs: Any) -> Any:
         path = (*scope, operation.name)
-        composite = self.graph.opened.get("/".join(path))
-        if composite is not None:
-            return self._composite(path, operation, composite, args, kwargs)
+        if "/".join(path) in self.graph.opened:
+            return self._composite(path, operation, operation.name, args, kwargs)
         shapes = [tensor.shape for tensor in _tensors((args, kwargs))]
         new = self._operation(path, operation, shapes)
         return self._called(self.calls.get("/".join(path)), operation, new, args, kwargs)
@@ -144,14 +146,18 @@ class _Builder:
                 self._keep(old, made_again(old, self._config(call, old), call.path))
         return self.made[id(old)]
 
-    def _composite(self, path: Path, old: Any, composite: Composite, args: Any, kwargs: Any) -> Any:
+    def _composite(self, path: Path, old: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """Make a composite layer again under a name, or lay it open."""
+        turns = self.graph.opened["/".join(path)]
+        composite = turns[min(self.turns[path], len(turns) - 1)]
+        self.turns[path] += 1
         if id(old) not in self.made:
             wanted = [self.shapes[id(weight)] for weight in old.weights]
             outputs = [
                 kept_shape(tensor.shape, tensor.axes, self.keep)[1:]
                 for tensor in (self.graph.tensors[index] for index in composite.outputs)
             ]
-            new = fitting(old, wanted, outputs, args, kwargs)
+            new = fitting(old, name, wanted, outputs, args, kwargs)
             if new is None:
                 return self._laid_open(path, old, composite, args, kwargs)
             self._keep(old, new)
@@ -159,9 +165,11 @@ class _Builder:
 
     def _laid_open(self, path: Path, old: Any, composite: Composite, args: Any, kwargs: Any) -> Any:
         """Lay the inner operations of a composite layer into the functional graph."""
-        prefix = "/".join(path) + "/"
         inner = opened(old, *_any_batch(composite.specs))
-        calls = iter([call for call in self.graph.calls if call.path.startswith(prefix)])
+        # What is known by its id must live as long as the builder.
+        self.laid.append(inner)
+        names = Names()
+        calls = {call.path: call for call in composite.calls}
         if inner is None or inner.variables:
             why = "owns weights itself" if inner else "cannot be run for any batch size"
             raise ModelError(
@@ -175,7 +183,13 @@ class _Builder:
         known = all(None not in tensor.shape[1:] for tensor in tensors)
 
         def call(operation: Any, *inner_args: Any, **inner_kwargs: Any) -> Any:
-            return self._inner(next(calls), operation, inner_args, inner_kwargs, known)
+            at = (*path, names(operation))
+            if "/".join(at) in self.graph.opened:
+                return self._composite(at, operation, "_".join(at), inner_args, inner_kwargs)
+            if is_nested(operation):
+                shapes = [tensor.shape for tensor in _tensors((inner_args, inner_kwargs))]
+                return self._operation(at, operation, shapes)(*inner_args, **inner_kwargs)
+            return self._inner(calls["/".join(at)], operation, inner_args, inner_kwargs, known)
 
         return inner.function._run_through_graph(tensors, call_fn=call)
 

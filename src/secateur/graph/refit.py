@@ -70,7 +70,7 @@ def _unbuilt(config: Any) -> Any:
 
 
 def fitting(
-    old: Any, wanted: Sequence[Shape], outputs: Sequence[Shape], args: Any, kwargs: Any
+    old: Any, name: str, wanted: Sequence[Shape], outputs: Sequence[Shape], args: Any, kwargs: Any
 ) -> Any:
     """Return a new composite layer whose weights have the wanted shapes, if its config can say so.
 
@@ -79,6 +79,7 @@ def fitting(
 
     Args:
         old: the layer.
+        name: the name of the new one.
         wanted: the shape of each of its weights.
         outputs: the shape of each of its outputs, without the batch axis.
         args: what the new layer will be called with.
@@ -87,7 +88,7 @@ def fitting(
     Returns:
         A built layer, or `None` where no config gives the wanted shapes.
     """
-    config = _said(old.get_config(), outputs)
+    config = _said({**old.get_config(), "name": name}, outputs)
     shrinks: dict[int, set[int]] = {}
     for weight, shape in zip(old.weights, wanted, strict=True):
         for before, after in zip(weight.shape, shape, strict=True):

@@ -53,10 +53,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Composite:
-    """A layer that was opened: the symbolic arguments, and the indices of its outputs."""
+    """One call of a layer that was opened.
+
+    The symbolic arguments, the indices of its outputs, and the calls inside it.
+    """
 
     specs: Any
     outputs: tuple[int, ...]
+    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class Sweep:
     weights: dict[int, WeightIds] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
     constants: dict[int, Any] = field(default_factory=dict)
-    opened: dict[str, Composite] = field(default_factory=dict)
+    opened: dict[str, list[Composite]] = field(default_factory=dict)
     shared: dict[int, list[Value]] = field(default_factory=dict)
     named: Counter[str] = field(default_factory=Counter)
 
@@ -169,15 +173,19 @@ class Sweep:
             self.ledger.join(lines[0], line)
         return lines[0]
 
-    def again(self, path: str, operation: Any, values: list[Value]) -> None:
-        """Let what a layer is called on shrink alike each time, since it has one shape only."""
+    def again(self, path: str, operation: Any, values: list[Value], *, strict: bool = True) -> None:
+        """Let what a layer is called on shrink alike each time, since it has one shape only.
+
+        A layer that is called on tensors of other ranks does something else with them: if
+        `strict`, they are kept whole, else they go their own ways.
+        """
         first = self.shared.setdefault(id(operation), values)
         if first is values:
             return
         reason = f"{path} is used on what cannot shrink alike"
         lines = [[v.axes for v in each] for each in (first, values)]
         if list(map(len, lines[0])) != list(map(len, lines[1])):
-            for value in (*first, *values):
+            for value in (*first, *values) if strict else ():
                 self.pin(value, value.live(), reason)
             return
         for ids, more in zip(*(chain.from_iterable(each) for each in lines), strict=True):

@@ -6,8 +6,6 @@ same on every backend, and it leaves the model as it was.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +17,7 @@ from keras.src.ops.nn import DotProductAttention
 from secateur.errors import ModelError
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.follow import expanded, follow
-from secateur.graph.functional import Opened, functional_of, is_nested, opened
+from secateur.graph.functional import Names, Opened, functional_of, is_nested, opened
 from secateur.graph.graph import Graph
 from secateur.graph.rule import Contract, Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
@@ -135,10 +133,12 @@ def _walk(
             specs = mapped(lambda value: value.spec, (args, kwargs))
             inner = opened(operation, *specs)
             if inner is not None:
-                sweep.again("/".join(path), operation, values)
+                sweep.again("/".join(path), operation, values, strict=False)
+                start = len(sweep.calls)
                 outputs = _enter(inner, path, operation, rule, values, sweep)
                 given = tuple(value.index for value in tree.flatten(outputs))
-                sweep.opened["/".join(path)] = Composite(specs, given)
+                made = Composite(specs, given, tuple(sweep.calls[start:]))
+                sweep.opened.setdefault("/".join(path), []).append(made)
                 return outputs
             rule = rule if unknown else Pin(f"{type(operation).__name__} cannot be opened here")
         return _follow("/".join(path), operation, rule, args, kwargs, sweep)
@@ -157,32 +157,12 @@ def _enter(
     """Follow the inner operations of a composite layer."""
     name = "/".join(path)
     owned = [sweep.constant(name, variable) for variable in inner.variables]
-    outputs = _walk(inner.function, [*values, *owned], path, sweep, _Names())
+    outputs = _walk(inner.function, [*values, *owned], path, sweep, Names())
     for variable in operation.weights:
         sweep.weight(name, variable)
     for pair in rule.ties if isinstance(rule, Open) else ():
         sweep.meet(sweep.weight(name, variable).axes[axis] for variable, axis in pair)
     return outputs
-
-
-class _Names:
-    """Names for the operations of an opened layer that are the same each time it is opened.
-
-    Keras numbers what has no name of its own through the whole process; here it is numbered
-    within the layer.
-    """
-
-    def __init__(self) -> None:
-        self._names: dict[int, str] = {}
-        self._counts: Counter[str] = Counter()
-
-    def __call__(self, operation: Any) -> str:
-        if id(operation) not in self._names:
-            stem = re.sub(r"_\d+$", "", operation.name)
-            self._counts[stem] += 1
-            count = self._counts[stem]
-            self._names[id(operation)] = stem if count == 1 else f"{stem}_{count}"
-        return self._names[id(operation)]
 
 
 def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep: Sweep) -> Any:

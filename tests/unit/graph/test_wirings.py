@@ -170,3 +170,33 @@ def test_a_shared_layer_keeps_what_one_of_its_inputs_cannot_give():
     x = layers.Concatenate()([twice(x), twice(ops.transpose(layers.Conv1D(6, 1)(i), (0, 2, 1)))])
     model = randomised(keras.Model(i, layers.Dense(2)(layers.Flatten()(x))))
     assert "cannot shrink as well" in reason(model)
+
+
+@keras.saving.register_keras_serializable("wirings")
+class Inner(layers.Layer):
+    """Attention of two widths that one number gives, so that it must be laid open."""
+
+    def __init__(self, width=6, **options):
+        super().__init__(**options)
+        self.width = width
+        self.attention = layers.MultiHeadAttention(2, width, use_bias=False, name="attention")
+        self.wide = layers.Dense(width, activation="relu", name="wide")
+        self.out = layers.Dense(5, name="out")
+
+    def call(self, x):
+        return self.out(self.wide(self.attention(x, x)))
+
+
+def test_a_composite_layer_inside_one_that_is_laid_open():
+    def twice(x):
+        inner = Inner()
+        return layers.Concatenate()([inner(layers.Dense(5)(x)), Inner()(x), inner(x[..., :5])])
+
+    assert_cut_as_masked(of_sequence(twice))
+
+
+def test_one_table_for_reading_and_writing():
+    i = keras.Input((8,), dtype="int32")
+    table = layers.ReversibleEmbedding(10, 6)
+    x = layers.Dense(6)(layers.Dense(7)(table(i)))
+    assert_cut_as_masked(randomised(keras.Model(i, table(x, reverse=True))))
