@@ -352,11 +352,11 @@ def _price(graph: Any, name: str) -> dict[str, float] | None:
 
 
 def _pins(graph: Any) -> list[str]:
-    said = {}
+    said: dict[str, None] = {}
     for group in (*graph.groups, *graph.fixed):
-        for reason in group.pins:
-            if reason not in ("model input", "model output"):
-                said[f"{group.name}: {reason}"] = None
+        # That inputs and outputs stay goes without saying.
+        if not {"model input", "model output"} & set(group.pins):
+            said |= {f"{group.name}: {reason}": None for reason in group.pins}
     return list(said)
 
 
