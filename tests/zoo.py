@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from own_layers import Block, ClassToken, Twofold
+
 ZOO: dict[str, Callable[[], keras.Model]] = {}
 
 
@@ -41,6 +43,19 @@ def inputs_of(model: keras.Model, rows: int = 5, seed: int = 1):
         else:
             found.append(rng.normal(size=shape).astype(tensor.dtype))
     return found if len(found) > 1 else found[0]
+
+
+def outputs(model, x):
+    """Compute a model's outputs as a list of arrays."""
+    found = model(x, training=False)
+    return [np.asarray(value) for value in (found if isinstance(found, list) else [found])]
+
+
+def assert_same(one, other, tolerance=1e-4):
+    """Compare lists of arrays, relative to the largest value of each."""
+    for a, b in zip(one, other, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
 
 
 def _conv(x, filters, size=3, **options):
@@ -359,46 +374,6 @@ def convolutional_lstm():
     return keras.Model(i, _head(layers.ConvLSTM2D(8, 3)(x)))
 
 
-@keras.saving.register_keras_serializable("zoo")
-class Block(layers.Layer):
-    """A block of one's own: two layers and a weight that it owns itself."""
-
-    def __init__(self, width, hidden, **options):
-        super().__init__(**options)
-        self.width, self.hidden = width, hidden
-        self.first = layers.Dense(hidden, activation="relu", name="first")
-        self.second = layers.Dense(width, name="second")
-
-    def build(self, shape):
-        self.scale = self.add_weight(name="scale", shape=(self.width,))
-        self.first.build(shape)
-        self.second.build((*shape[:-1], self.hidden))
-
-    def call(self, x):
-        return x + self.second(self.first(x)) * self.scale
-
-    def get_config(self):
-        return {**super().get_config(), "width": self.width, "hidden": self.hidden}
-
-
-@keras.saving.register_keras_serializable("zoo")
-class Twofold(layers.Layer):
-    """A block whose two hidden widths come from one number."""
-
-    def __init__(self, hidden, **options):
-        super().__init__(**options)
-        self.hidden = hidden
-        self.one = layers.Dense(hidden, activation="relu", name="one")
-        self.two = layers.Dense(hidden, activation="tanh", name="two")
-        self.out = layers.Dense(8, name="out")
-
-    def call(self, x):
-        return self.out(self.two(self.one(x)))
-
-    def get_config(self):
-        return {**super().get_config(), "hidden": self.hidden}
-
-
 @wiring
 def blocks_of_ones_own():
     x = i = keras.Input((8,))
@@ -421,19 +396,6 @@ def patches_and_class_token():
     x = ClassToken()(x)
     x = _transformer(x, 3, 8)
     return keras.Model(i, layers.Dense(3)(x[:, 0]))
-
-
-@keras.saving.register_keras_serializable("zoo")
-class ClassToken(layers.Layer):
-    """A learned first token, and a learned position for every token."""
-
-    def build(self, shape):
-        self.token = self.add_weight(name="token", shape=(1, 1, shape[-1]))
-        self.position = self.add_weight(name="position", shape=(1, shape[1] + 1, shape[-1]))
-
-    def call(self, x):
-        token = keras.ops.broadcast_to(self.token, (keras.ops.shape(x)[0], 1, x.shape[-1]))
-        return keras.ops.concatenate([token, x], axis=1) + self.position
 
 
 NORMALISES_ACROSS_UNITS = {"normalised"}

@@ -1,7 +1,7 @@
 """The demo: 5,000 handwritten digits that a package carries, from pictures to scores.
 
-Run it as `secateur demo`. What is finished is kept: started again in
-the same folder, it goes on where it stood.
+Run it as `secateur demo`. What is finished is kept: started again in the same folder, it goes on
+where it stood.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def run_demo(out: Path, *, quick: bool = False, say: Say = print, result: Say = 
         raise OutputError(
             "the folder exists and holds no demo.", where=out, mend="Name another with --out."
         )
+    from secateur.files import write_whole
     from secateur.job.run import run
     from secateur.recipe.recipe import Recipe
-    from secateur.reporting.record import write_whole
     from secateur.reporting.verdict import headline
     from secateur.scoring.score import score
 

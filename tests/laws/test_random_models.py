@@ -20,7 +20,7 @@ from secateur.graph.trace import trace
 from secateur.planning.plan import GroupCut, Plan, plan
 from secateur.steps.cutting import cut
 from secateur.steps.masks import mask
-from zoo import inputs_of, model_of
+from zoo import assert_same, inputs_of, model_of, outputs
 
 EXAMPLES = int(os.environ.get("SECATEUR_EXAMPLES", "60"))
 SEARCH = settings(
@@ -30,17 +30,6 @@ SEARCH = settings(
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
-
-
-def outputs(model, x):
-    found = model(x, training=False)
-    return [np.asarray(value) for value in (found if isinstance(found, list) else [found])]
-
-
-def assert_same(one, other, tolerance=1e-4):
-    for a, b in zip(one, other, strict=True):
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
 
 
 def scattered(graph, seed):

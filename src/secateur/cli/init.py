@@ -47,7 +47,7 @@ def init(
         )
     with sink.waiting("reading"):
         from secateur.data.read import read
-        from secateur.reporting.record import write_whole
+        from secateur.files import write_whole
 
         dataset = read(data, target=target, above=above, header=header)
         text = recipe_for(dataset, data, out, target, above)

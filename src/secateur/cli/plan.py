@@ -57,12 +57,12 @@ def plan(
         raise OutputError("the file exists already.", where=out, mend="Name another file.")
     prepare()
     with sink.waiting("planning"):
+        from secateur.files import write_whole
         from secateur.graph.observe import observe
         from secateur.graph.trace import trace
         from secateur.models.load import load_model_with_notes
         from secateur.planning.criteria import criterion, needed
         from secateur.planning.plan import plan as decide
-        from secateur.reporting.record import write_whole
 
         needs = needed(criterion(by))
         if needs - {"weights"} and data is None:

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from secateur.errors import ContractError
+from secateur.files import write_whole
 
 VERSION = 1
 MAX_CONTRACT_BYTES = 64 * 2**20
@@ -307,10 +308,12 @@ class Contract(_Frozen):
         return mean.astype("float32"), np.where(flat, 1.0, variance).astype("float32")
 
     def save(self, path: str | Path) -> Path:
-        """Write the contract as JSON and return the path."""
-        path = Path(path)
-        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        return path
+        """Write the contract as JSON and return the path.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        return write_whole(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Contract:

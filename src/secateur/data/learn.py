@@ -6,6 +6,7 @@ is valid (the range, whether a value may be missing) from all rows that are used
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -109,13 +110,13 @@ def _steady(number: float) -> float:
     return float(f"{number:.12g}")
 
 
-class _Learner:
+class _Learner(ABC):
     def __init__(self, name: str):
         self.name = name
         self.nullable = False
 
-    def add(self, column: pa.Array, train: pa.Array) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def add(self, column: pa.Array, train: pa.Array) -> None: ...
 
     def unfit(self) -> str:
         return ""
@@ -123,8 +124,8 @@ class _Learner:
     def remarks(self) -> list[str]:
         return []
 
-    def column(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def column(self) -> Any: ...
 
 
 class _Ranged(_Learner):

@@ -1,4 +1,4 @@
-"""A folder or a file is there whole, or not there at all."""
+"""A folder is there whole, or not there at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from secateur.errors import OutputError
-
-# The ending of what is not whole yet.
-PARTIAL = ".partial"
+from secateur.files import PARTIAL, sync
 
 
 @contextlib.contextmanager
@@ -44,23 +42,6 @@ def new_folder(out: str | Path, *, replaces: str | None = None) -> Iterator[Path
         shutil.rmtree(partial, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def new_file(path: str | Path) -> Iterator[Path]:
-    """Yield a path to write to, which takes the name `path` when the block ends without an error.
-
-    A file that is already at `path` is replaced, or stays as it was. Raises what the system raises.
-    """
-    final = Path(path)
-    partial = final.with_name(final.name + PARTIAL)
-    try:
-        yield partial
-        sync(partial)
-        os.replace(partial, final)
-        sync(final.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def check_free(out: Path, *, replaces: str | None = None) -> None:
     """Raise `OutputError` where `out` holds something that may not be replaced."""
     if not out.exists() and not out.is_symlink():
@@ -76,22 +57,6 @@ def check_free(out: Path, *, replaces: str | None = None) -> None:
     else:
         what, mend = "there is a file of that name.", "Name another folder."
     raise OutputError(what, where=out, mend=mend)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or a folder's list of names is on the disk."""
-    flags = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) if path.is_dir() else os.O_RDONLY
-    try:
-        handle = os.open(path, flags)
-    except PermissionError:
-        # Windows opens no folder; there the rename alone has to do.
-        if path.is_dir():
-            return
-        raise
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _settle(folder: Path) -> None:

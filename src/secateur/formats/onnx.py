@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from secateur.data.contract import Contract
 from secateur.errors import MissingExtraError, ModelError, OutputError
+from secateur.files import new_file
 from secateur.formats.artifact import (
     CONTRACT,
     KERAS,
@@ -26,7 +27,7 @@ from secateur.formats.artifact import (
     entry_for,
     files_of,
 )
-from secateur.formats.folder import new_file, new_folder
+from secateur.formats.folder import new_folder
 from secateur.formats.inputs import input_names, input_structure
 from secateur.formats.parity import Inputs, compare, random_inputs
 from secateur.formats.quiet import quiet

@@ -17,6 +17,7 @@ from secateur.graph.rule import (
     Flow,
     Move,
     Open,
+    Per,
     Pin,
     Pool,
     Rule,
@@ -180,7 +181,17 @@ def _(layer: Any) -> Rule:
 
 @register(layers.SimpleRNN, layers.GRU, layers.LSTM)
 def _(layer: Any) -> Rule:
-    gates = {layers.SimpleRNN: 1, layers.GRU: 3, layers.LSTM: 4}[_stock(layer)]
+    gates = {layers.SimpleRNN: 1, layers.GRU: 3, layers.LSTM: 4}
+    count = next(number for kind, number in gates.items() if isinstance(layer, kind))
+    return _gated(layer, count, size="units", axis=-1, per="step")
+
+
+@register(layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
+def _(layer: Any) -> Rule:
+    return _gated(layer, 4, size="filters", axis=channels(layer), per="output")
+
+
+def _gated(layer: Any, gates: int, *, size: str, axis: int, per: Per) -> Flow:
     side_by_side = At(-1, tile=gates)
     return Flow(
         reads={"kernel": -2},
@@ -189,30 +200,9 @@ def _(layer: Any) -> Rule:
             "recurrent_kernel": (At(-2), side_by_side),
             "bias": side_by_side,
         },
-        size="units",
-        macs={"kernel": "step", "recurrent_kernel": "step"},
-        states=True,
-        keeps=_mixing(layer),
-    )
-
-
-def _stock(layer: Any) -> type:
-    return next(k for k in (layers.SimpleRNN, layers.GRU, layers.LSTM) if isinstance(layer, k))
-
-
-@register(layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
-def _(layer: Any) -> Rule:
-    side_by_side = At(-1, tile=4)
-    return Flow(
-        reads={"kernel": -2},
-        writes={
-            "kernel": side_by_side,
-            "recurrent_kernel": (At(-2), side_by_side),
-            "bias": side_by_side,
-        },
-        size="filters",
-        axis=channels(layer),
-        macs={"kernel": "output", "recurrent_kernel": "output"},
+        size=size,
+        axis=axis,
+        macs={"kernel": per, "recurrent_kernel": per},
         states=True,
         keeps=_mixing(layer),
     )

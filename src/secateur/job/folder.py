@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.errors import OutputError
-from secateur.reporting.record import write_whole
+from secateur.files import write_whole
 
 if TYPE_CHECKING:
     import keras

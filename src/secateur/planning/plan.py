@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from secateur.errors import BudgetError, PlanError
+from secateur.files import write_whole
 from secateur.planning import budget as allocation
 from secateur.planning.criteria import Criterion, criterion, needed
 
@@ -151,7 +152,7 @@ class Plan:
 
     def save(self, path: str | Path) -> None:
         """Write the plan to a JSON file."""
-        Path(path).write_text(self.to_json(), encoding="utf-8")
+        write_whole(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:

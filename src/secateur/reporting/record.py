@@ -7,14 +7,13 @@ measurements, so a report can be drawn again years later, on a machine that has 
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from secateur.errors import ArtifactError, OutputError
+from secateur.errors import ArtifactError
+from secateur.files import write_whole
 
 FORMAT = 1
 FILE_NAME = "run.json"
@@ -249,28 +248,3 @@ class Run(_Record):
                 mend="Use the version of secateur that wrote it.",
             )
         return run
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a text file so that nobody ever sees half of it.
-
-    Raises:
-        OutputError: the file cannot be written; what stood there before is left as it was.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(
-            f"the file cannot be written: {error.strerror or error}.",
-            where=path,
-            mend="Choose a folder that can be written and has room.",
-        ) from None
-    return path

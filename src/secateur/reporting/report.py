@@ -13,12 +13,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from secateur.files import write_whole
 from secateur.reporting import units
 from secateur.reporting.anatomy import group_rows, layer_rows, trainings
 from secateur.reporting.bars import skyline, stacked
 from secateur.reporting.mistakes import cards, mistakes
 from secateur.reporting.overview import plots, settings, stage_table, tiles
-from secateur.reporting.record import FILE_NAME, Run, write_whole
+from secateur.reporting.record import FILE_NAME, Run
 from secateur.reporting.verdict import compare, conditions, headline, lead, remarks
 
 PAGE_NAME = "report.html"

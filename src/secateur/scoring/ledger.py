@@ -19,7 +19,7 @@ from typing import IO, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from secateur.errors import OutputError
-from secateur.formats.folder import PARTIAL
+from secateur.files import PARTIAL
 from secateur.scoring.sink import cannot_write
 
 LEDGER = "ledger.jsonl"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -50,9 +51,13 @@ class Piece:
 
     @property
     def stamp(self) -> str:
-        """A short hash that changes with the names, the sizes and the cut of the files."""
+        """A short hash that changes with the files: names, sizes, cut, and a table's both ends.
+
+        A Parquet file that is written anew has another footer, whatever its size.
+        """
         what = (self.part.kind, self.part.bytes, self.part.files, self.rows, self.groups)
-        return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+        ends = b"" if self.part.kind == "image" else _ends(self.part.file)
+        return hashlib.sha256(repr(what).encode() + ends).hexdigest()[:16]
 
 
 def cut(parts: Iterable[Part], *, rows: int = PIECE_ROWS) -> list[Piece]:
@@ -73,6 +78,17 @@ def read(
         yield from _read_parquet(piece, columns, batch_rows)
     else:
         yield from stream(piece.part, columns, contract=contract, batch_rows=batch_rows)
+
+
+def _ends(path: Path) -> bytes:
+    """Return the first and the last bytes of a file; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_BUFFER)
+            file.seek(max(path.stat().st_size - _BUFFER, 0))
+            return head + file.read(_BUFFER)
+    except OSError:
+        return b""
 
 
 def _pieces_of(part: Part, rows: int) -> Iterator[Piece]:

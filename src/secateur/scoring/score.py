@@ -20,6 +20,7 @@ from secateur.errors import (
     SecateurError,
     TooManyBadRowsError,
 )
+from secateur.files import write_whole
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
 from secateur.scoring.answers import RESERVED, Probability, probability_columns
@@ -27,7 +28,6 @@ from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger
 from secateur.scoring.local import run_local
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer
-from secateur.scoring.sink import write_text
 from secateur.scoring.tally import Tally
 
 TALLY = "tally.json"
@@ -133,7 +133,7 @@ def score(
             seconds=round(seconds, 3),
             rows_per_second=round((ledger.counts["rows"] - before) / seconds, 1),
         )
-        write_text(out / TALLY, tally.model_dump_json(indent=2) + "\n")
+        write_whole(out / TALLY, tally.model_dump_json(indent=2) + "\n")
     return tally
 
 

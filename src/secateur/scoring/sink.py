@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from secateur.data.values import is_text
 from secateur.errors import OutputError
-from secateur.formats.folder import PARTIAL, new_file, sync
+from secateur.files import PARTIAL, sync
 
 
 def _encoding(table: pa.Table) -> dict[str, Any]:
@@ -79,12 +79,6 @@ class Sink:
             with contextlib.suppress(OSError, pa.ArrowException):
                 self._writer.close()
             self._partial.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole, or as it was before."""
-    with _told(path), new_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def cannot_write(path: Path, error: BaseException) -> OutputError:

@@ -18,6 +18,7 @@ from keras import layers
 
 from secateur.errors import DataError
 from secateur.graph.graph import Graph
+from secateur.graph.rule import Elementwise
 from secateur.graph.sweep import Call
 from secateur.graph.trace import trace
 from secateur.graph.weights import copied, to_numpy
@@ -92,6 +93,9 @@ def heal(
                 done.append(Healed(now.path, "statistics estimated anew"))
             elif readers and _is_reader(layer):
                 done.append(_solve_reader(old, new, was, now, keep, rng))
+            elif readers and getattr(layer, "weights", ()) and now.rule != Elementwise():
+                kind = type(layer).__name__
+                done.append(Healed(now.path, f"left as cut: {kind} is not solved for"))
         if touched or before.tensors[was.outputs[0]].shape != after.tensors[now.outputs[0]].shape:
             changed.update(now.outputs)
         old.step(was)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import keras
 import numpy as np
 
 from secateur.errors import ModelError, OutputError
+from secateur.files import new_file
 
 STATE = "training.npz"
 
@@ -148,16 +147,11 @@ class Keeper(keras.callbacks.Callback):
         for name, variables in _variables(self._trained).items():
             for index, variable in enumerate(variables):
                 arrays[f"{name}{index}"] = keras.ops.convert_to_numpy(variable)
-        temporary = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{STATE}.")
-            with os.fdopen(handle, "wb") as stream:
+            with new_file(folder / STATE) as partial, partial.open("wb") as stream:
                 np.savez(stream, told=np.array(json.dumps(told)), **arrays)
-            os.replace(temporary, folder / STATE)
         except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             raise OutputError(
                 f"the checkpoint cannot be written: {error.strerror or error}.",
                 where=folder,

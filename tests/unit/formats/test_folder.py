@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from secateur.errors import OutputError
-from secateur.formats.folder import new_file, new_folder
+from secateur.formats.folder import new_folder
 
 
 def names(path):
@@ -68,14 +68,3 @@ def test_file_in_the_way(tmp_path):
     ):
         pass
     assert (tmp_path / "out").read_text() == "x"
-
-
-def test_file_is_replaced_whole(tmp_path):
-    for text in ("one", "two"):
-        with new_file(tmp_path / "file") as partial:
-            partial.write_text(text)
-    assert (tmp_path / "file").read_text() == "two"
-    with pytest.raises(ValueError, match="no"), new_file(tmp_path / "file"):
-        raise ValueError("no")
-    assert (tmp_path / "file").read_text() == "two"
-    assert names(tmp_path) == ["file"]

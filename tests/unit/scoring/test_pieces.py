@@ -49,6 +49,18 @@ def test_cut_and_stamps_depend_on_the_data_alone(source):
     assert after[-1].stamp == before[-1].stamp
 
 
+def test_a_file_written_anew_at_the_same_size_has_another_stamp(source):
+    path = source / "b.parquet"
+    before = cut(find_parts(path))[0].stamp
+    size = path.stat().st_size
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    after = cut(find_parts(path))[0].stamp
+    assert path.stat().st_size == size
+    assert after != before
+
+
 def test_column_that_is_not_there(source):
     (piece,) = cut(find_parts(source / "b.parquet"))
     with pytest.raises(ContractError, match="no column 'f9'; there are: id, f0") as caught:

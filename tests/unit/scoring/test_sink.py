@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from secateur.errors import OutputError
-from secateur.scoring.sink import Sink, write_text
+from secateur.scoring.sink import Sink
 
 TABLE = pa.table({"row": [1, 2, 3], "word": pa.array(["a", "b", "a"]).dictionary_encode()})
 
@@ -60,12 +60,3 @@ def test_full_disk(tmp_path, monkeypatch, method):
         sink.write(TABLE)
     assert caught.value.where == str(tmp_path / "s.parquet")
     assert names(tmp_path) == []
-
-
-def test_text_is_replaced_whole(tmp_path):
-    write_text(tmp_path / "t", "one")
-    write_text(tmp_path / "t", "two")
-    assert (tmp_path / "t").read_text() == "two"
-    assert names(tmp_path) == ["t"]
-    with pytest.raises(OutputError, match="No such file"):
-        write_text(tmp_path / "absent" / "t", "three")

@@ -1,0 +1,66 @@
+"""A file is there whole, or as it was before."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from secateur.errors import OutputError
+
+# The ending of what is not whole yet.
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path to write to, which takes the name `path` when the block ends without an error.
+
+    A file that is already at `path` is replaced, or stays as it was. Raises what the system raises.
+    """
+    final = Path(path)
+    partial = final.with_name(final.name + PARTIAL)
+    try:
+        yield partial
+        sync(partial)
+        os.replace(partial, final)
+        sync(final.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, text: str) -> Path:
+    """Write a text file, whole or not at all; the folders above it are made.
+
+    Raises:
+        OutputError: the file cannot be written; what stood there before is left as it was.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"the file cannot be written: {error.strerror or error}.",
+            where=path,
+            mend="Choose a folder that can be written and has room.",
+        ) from None
+    return path
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's list of names is on the disk."""
+    flags = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) if path.is_dir() else os.O_RDONLY
+    try:
+        handle = os.open(path, flags)
+    except PermissionError:
+        # Windows opens no folder; there the rename alone has to do.
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
