@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 from keras import KerasTensor, tree
+from keras.src import backend
+from keras.src.ops.nn import DotProductAttention
 
 from secateur.errors import ModelError
 
@@ -75,14 +78,18 @@ def opened(layer: keras.Layer, args: Any, kwargs: Any) -> Opened | None:
     Returns:
         `None` where the call cannot be run symbolically.
     """
+    # A tensor that is used for its shape alone has to be an input all the same.
+    args, kwargs = tree.map_structure(_entrance, (args, kwargs))
     tensors = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, KerasTensor)]
     inner = list(layer._flatten_layers())
     marks = [(len(each._inbound_nodes), len(each._outbound_nodes)) for each in inner]
     own = {name: value for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
-    stand_ins = {name: KerasTensor(value.shape, value.dtype) for name, value in own.items()}
+    stand_ins = {name: _entrance(KerasTensor(v.shape, v.dtype)) for name, v in own.items()}
     try:
         # An operation on weights alone would run at once and leave no trace.
         layer.__dict__.update(stand_ins)
+        for each in inner:
+            each.__dict__["compute_output_spec"] = partial(output_spec, each)
         outputs = layer.call(*args, **kwargs)
         function = keras.Function([*tensors, *stand_ins.values()], outputs)
     except Exception:
@@ -90,9 +97,37 @@ def opened(layer: keras.Layer, args: Any, kwargs: Any) -> Opened | None:
     finally:
         layer.__dict__.update(own)
         for each, (inbound, outbound) in zip(inner, marks, strict=True):
+            del each.__dict__["compute_output_spec"]
             del each._inbound_nodes[inbound:]
             del each._outbound_nodes[outbound:]
     return Opened(function, tuple(own.values()))
+
+
+def _entrance(leaf: Any) -> Any:
+    if not isinstance(leaf, KerasTensor):
+        return leaf
+    return keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype)
+
+
+def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return what an operation gives, as symbolic tensors of known lengths where its inputs' are.
+
+    Some layers inherit a statement of it that does not know the arguments of their own `call`,
+    or leave lengths open or state them wrongly; these are run symbolically.
+    """
+    try:
+        stated = type(operation).compute_output_spec(operation, *args, **kwargs)
+    except TypeError:
+        return backend.compute_output_spec(operation.call, *args, **kwargs)
+    vague = isinstance(operation, DotProductAttention) or _is_open(stated)
+    if vague and not _is_open((args, kwargs)):
+        return backend.compute_output_spec(operation.call, *args, **kwargs)
+    return stated
+
+
+def _is_open(structure: Any) -> bool:
+    """Say whether a length of some symbolic tensor is not known."""
+    return any(isinstance(t, KerasTensor) and None in t.shape for t in tree.flatten(structure))
 
 
 class Names:

@@ -10,7 +10,7 @@ from keras.src.ops.numpy import GetItem
 
 from secateur.graph.follow import follow
 from secateur.graph.refit import full_key
-from secateur.graph.rule import Move
+from secateur.graph.rule import Move, Pin
 from secateur.graph.sweep import Pending, Sweep, Value, is_array
 from secateur.graph.units import Axes, Ids, components, gather, spread, varying
 from secateur.graph.weights import to_numpy
@@ -19,7 +19,9 @@ from secateur.graph.weights import to_numpy
 @follow.register
 def _(rule: Move, sweep: Sweep, call: Pending) -> list[Axes]:
     """Run the operation once for each axis that carries ids, on ids spread along that axis."""
-    inputs = call.inputs
+    inputs, others = call.inputs[: rule.moved], call.inputs[len(call.inputs[: rule.moved]) :]
+    for other in others:
+        sweep.pin(other, other.live(), f"{call.path} takes positions from it")
     axes: list[list[Ids | None]] = [[None] * len(shape) for shape in call.shapes]
     counts = (*rule.counts, *strided(call))
     for value in inputs:
@@ -29,7 +31,10 @@ def _(rule: Move, sweep: Sweep, call: Pending) -> list[Axes]:
             sweep.pin(value, _lines(value, axis), f"{call.path} counts positions on this axis")
     for axis in sorted({axis for value in inputs for axis in value.live()}):
         carried = [v for v in inputs if len(v.shape) > axis and v.axes[axis] is not None]
-        for line, array in zip(axes, _ran(rule, call, axis, carried), strict=True):
+        arrays = _ran(rule, call, axis, carried)
+        if arrays is None:
+            return follow(Pin("it cannot be run on numbers of units"), sweep, call)
+        for line, array in zip(axes, arrays, strict=True):
             found = gather(array) or _settled(sweep, array)
             if found is None or line[found[0]] is not None:
                 for value in carried:
@@ -57,7 +62,7 @@ def strided(call: Pending) -> list[int]:
     ]
 
 
-def _ran(rule: Move, call: Pending, axis: int, carried: list[Value]) -> list[np.ndarray]:
+def _ran(rule: Move, call: Pending, axis: int, carried: list[Value]) -> list[np.ndarray] | None:
     def lay(leaf: Any) -> Any:
         if isinstance(leaf, Value):
             ids = leaf.axes[axis] if any(leaf is one for one in carried) else None
@@ -75,7 +80,11 @@ def _ran(rule: Move, call: Pending, axis: int, carried: list[Value]) -> list[np.
         return [np.amax(array, axis=axes).reshape(shape)]  # type: ignore[arg-type]
     # What a padding adds is no unit, whatever its value.
     kwargs.pop("constant_values", None)
-    results = call.operation.call(*args, **kwargs)
+    try:
+        results = call.operation.call(*args, **kwargs)
+    except Exception:
+        # What may go wrong inside a backend has no kind in common.
+        return None
     return [to_numpy(result) for result in tree.flatten(results)]
 
 

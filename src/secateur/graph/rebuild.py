@@ -250,7 +250,7 @@ def _any_batch(specs: Any) -> Any:
     """Return the tensors that a layer was traced with, for any batch size."""
     return tree.map_structure(
         lambda leaf: (
-            keras.Input(batch_shape=(None, *leaf.shape[1:]), dtype=leaf.dtype)
+            keras.KerasTensor((None, *leaf.shape[1:]), dtype=leaf.dtype)
             if isinstance(leaf, keras.KerasTensor)
             else leaf
         ),

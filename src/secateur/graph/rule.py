@@ -113,12 +113,14 @@ class Move:
             stands for all of them.
         counts: axes along which the operation counts positions (a roll by three, every second),
             so that units on them must stay; `None` in it stands for all of them.
+        moved: how many of its tensors it moves, if not all; the others say where to.
     """
 
     shape: str | None = None
     batch: bool = False
     reduces: tuple[int | None, ...] = ()
     counts: tuple[int | None, ...] = ()
+    moved: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import layers
 from keras.src.applications.convnext import LayerScale, StochasticDepth
-from keras.src.ops import core, nn, numpy
+from keras.src.ops import core, math, nn, numpy
 
 from secateur.graph.rule import (
     At,
@@ -44,18 +44,21 @@ _POINTWISE = frozenset(
     exponential log_sigmoid squareplus sparse_plus sparse_sigmoid""".split()  # noqa: SIM905
 )
 
-_ELEMENTWISE_OPERATIONS = """Abs Absolute Add Arctan Cast Ceil Clip Cos Cosh Divide Elu Equal Erf
-    Exp Expm1 Floor Gelu Greater GreaterEqual HardSigmoid HardSilu HardTanh LeakyRelu Less LessEqual
+_ELEMENTWISE_OPERATIONS = """Abs Absolute Add Arctan Cast Ceil Clip ConvertToTensor Cos Cosh Divide
+    Elu Equal Erf Exp Expm1 Floor Gelu Greater GreaterEqual HardSigmoid HardSilu HardTanh LeakyRelu Less LessEqual
     Log Log1p LogSigmoid LogicalAnd LogicalNot LogicalOr Maximum Minimum Mish Multiply Negative
     NotEqual Power Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu Sin Sinh Softplus
-    Softsign Sqrt Square Subtract Tan Tanh TrueDivide Where"""
+    Softsign Sqrt Square StopGradient Subtract Tan Tanh TrueDivide Where"""
 _MOVING_OPERATIONS = """Concatenate ExpandDims Flip GetItem Moveaxis Split Squeeze
-    Stack Swapaxes Tile Transpose"""
+    Slice Stack Swapaxes Tile Transpose"""
+
+
+_HOMES = (core, math, nn, numpy)
 
 
 def _operations(names: str) -> list[type]:
     """Find operation classes by name: Keras exports their functions, not the classes."""
-    found = (getattr(home, n, None) for n in names.split() for home in (core, nn, numpy))
+    found = (getattr(home, n, None) for n in names.split() for home in _HOMES)
     return [kind for kind in found if kind is not None]
 
 
@@ -71,6 +74,11 @@ register(numpy.Matmul)(lambda operation: Contract(("...ij", "...jk"), "...ik"))
 def _(operation: Any) -> Rule:
     axis = operation.axis
     return Move(counts=tuple(axis) if isinstance(axis, (list, tuple)) else (axis,))
+
+
+@register(numpy.Take)
+def _(operation: Any) -> Rule:
+    return Move(counts=(operation.axis,), moved=1)
 
 
 @register(numpy.Repeat)

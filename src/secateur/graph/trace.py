@@ -11,14 +11,13 @@ from typing import Any
 
 import keras
 from keras import tree
-from keras.src.ops.nn import DotProductAttention
 
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.checks import check_built, check_precision, check_weights
-from secateur.graph.follow import expanded, follow
-from secateur.graph.functional import Names, Opened, functional_of, is_nested, opened
+from secateur.graph.follow import follow
+from secateur.graph.functional import Names, Opened, functional_of, is_nested, opened, output_spec
 from secateur.graph.graph import Graph
-from secateur.graph.rule import Contract, Move, Open, Pin, Rule, rule_of
+from secateur.graph.rule import Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
 
 # Stands in for a length that the model leaves open (image size, number of time steps).
@@ -74,7 +73,8 @@ def _walk(
             specs = mapped(lambda value: value.spec, (args, kwargs))
             inner = opened(operation, *specs)
             if inner is not None:
-                sweep.again("/".join(path), operation, values, strict=False)
+                if operation.weights:
+                    sweep.again("/".join(path), operation, values, strict=False)
                 start = len(sweep.calls)
                 outputs = _enter(inner, path, operation, rule, values, sweep)
                 given = tuple(value.index for value in tree.flatten(outputs))
@@ -108,11 +108,8 @@ def _enter(
 
 def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep: Sweep) -> Any:
     specs = mapped(lambda value: value.spec, (args, kwargs))
-    structure = operation.compute_output_spec(*specs[0], **specs[1])
-    outs = [
-        (_concrete(rule, operation, args, spec.shape), spec.dtype)
-        for spec in tree.flatten(structure)
-    ]
+    structure = output_spec(operation, *specs[0], **specs[1])
+    outs = [(tuple(spec.shape), spec.dtype) for spec in tree.flatten(structure)]
     call = Pending(path, operation, args, kwargs, tuple(shape for shape, _ in outs))
     if isinstance(rule, Move) and rule.shape:
         sweep.again(path, operation, call.inputs)
@@ -125,18 +122,3 @@ def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep
     taken, given = (tuple(value.index for value in each) for each in (call.inputs, values))
     sweep.calls.append(Call(path, operation, rule, taken, given, args, kwargs))
     return tree.pack_sequence_as(structure, values)
-
-
-def _concrete(rule: Rule, operation: Any, args: Any, shape: Any) -> tuple[int, ...]:
-    """Fill in lengths that a layer's config leaves open, or that Keras states wrongly."""
-    open_lengths = None in shape or isinstance(operation, DotProductAttention)
-    if not open_lengths or not isinstance(rule, Contract):
-        return tuple(shape)
-    sizes: dict[str, int] = {}
-    variables = {w.name: w.shape for w in getattr(operation, "weights", ())}
-    tensors = [leaf.shape for leaf in tree.flatten(args) if isinstance(leaf, Value)]
-    known = [*zip(rule.inputs, tensors, strict=False)]
-    known += [(text, variables[name]) for name, text in rule.weights.items() if name in variables]
-    for labels, lengths in known:
-        sizes.update(zip(expanded(labels, len(lengths)), lengths, strict=True))
-    return tuple(sizes[label] for label in expanded(rule.output, len(shape)))
