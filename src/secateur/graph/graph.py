@@ -101,6 +101,7 @@ class Graph:
         groups: the groups that have at least one unit that may be removed.
         fixed: the groups that have none.
         units: how many units there are.
+        open_length: what stands in for lengths that the model leaves open.
     """
 
     model: keras.Model
@@ -114,6 +115,7 @@ class Graph:
     groups: tuple[Group, ...]
     fixed: tuple[Group, ...]
     units: int
+    open_length: int | None = None
 
     @classmethod
     def of(cls, model: keras.Model, sweep: Sweep) -> Graph:
@@ -155,6 +157,7 @@ class Graph:
             groups=tuple(group for group in groups if group.free.any()),
             fixed=tuple(group for group in groups if not group.free.any()),
             units=count,
+            open_length=sweep.open_length,
         )
 
     def variables_of(self, twin: keras.Model) -> dict[str, Any]:

@@ -14,17 +14,10 @@ from keras.src.ops.nn import DotProductAttention
 from keras.src.ops.numpy import Split
 
 from secateur.errors import ModelError
+from secateur.graph.fitting import Wanted, any_batch, fitting, made_again
 from secateur.graph.functional import Names, functional_of, is_nested, opened
 from secateur.graph.graph import Graph, kept_shape
-from secateur.graph.refit import (
-    compensated,
-    fitting,
-    made_again,
-    pieces,
-    resized,
-    rewritten,
-    stated,
-)
+from secateur.graph.refit import compensated, pieces, resized, rewritten, stated
 from secateur.graph.rule import Contract
 from secateur.graph.sweep import Call, Composite
 from secateur.graph.weights import to_numpy
@@ -152,12 +145,14 @@ class _Builder:
         composite = turns[min(self.turns[path], len(turns) - 1)]
         self.turns[path] += 1
         if id(old) not in self.made:
-            wanted = [self.shapes[id(weight)] for weight in old.weights]
-            outputs = [
-                kept_shape(tensor.shape, tensor.axes, self.keep)[1:]
-                for tensor in (self.graph.tensors[index] for index in composite.outputs)
-            ]
-            new = fitting(old, name, wanted, outputs, args, kwargs)
+            wanted = Wanted(
+                [self.shapes[id(weight)] for weight in old.weights],
+                [
+                    kept_shape(tensor.shape, tensor.axes, self.keep)[1:]
+                    for tensor in (self.graph.tensors[index] for index in composite.outputs)
+                ],
+            )
+            new = fitting(old, name, wanted, composite.specs, args, kwargs)
             if new is None:
                 return self._laid_open(path, old, composite, args, kwargs)
             self._keep(old, new)
@@ -165,7 +160,7 @@ class _Builder:
 
     def _laid_open(self, path: Path, old: Any, composite: Composite, args: Any, kwargs: Any) -> Any:
         """Lay the inner operations of a composite layer into the functional graph."""
-        inner = opened(old, *_any_batch(composite.specs))
+        inner = opened(old, *any_batch(composite.specs, self.graph.open_length))
         # What is known by its id must live as long as the builder.
         self.laid.append(inner)
         names = Names()
@@ -244,15 +239,3 @@ def _as_open(shape: Any, old: Any) -> tuple[int | None, ...]:
 
 def _tensors(structure: Any) -> list[Any]:
     return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
-
-
-def _any_batch(specs: Any) -> Any:
-    """Return the tensors that a layer was traced with, for any batch size."""
-    return tree.map_structure(
-        lambda leaf: (
-            keras.KerasTensor((None, *leaf.shape[1:]), dtype=leaf.dtype)
-            if isinstance(leaf, keras.KerasTensor)
-            else leaf
-        ),
-        specs,
-    )

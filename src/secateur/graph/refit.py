@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from copy import deepcopy
-from itertools import pairwise, product
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
-import keras
 import numpy as np
-from keras import layers, tree
+from keras import layers
 from keras.src.ops.nn import DotProductAttention
 from keras.src.ops.numpy import GetItem, Split
 
@@ -19,9 +17,6 @@ from secateur.graph.rule import Contract, Flow, Move, Rule
 from secateur.graph.weights import to_numpy
 
 Shape = tuple[int, ...]
-
-# More combinations of config entries than this are not tried.
-MOST_CONFIGS = 512
 
 
 def resized(config: dict[str, Any], rule: Rule, before: Shape, after: Shape) -> dict[str, Any]:
@@ -41,88 +36,6 @@ def resized(config: dict[str, Any], rule: Rule, before: Shape, after: Shape) -> 
         # Axes under a leading ellipsis are not stated.
         first = len(after) - len(target) if rule.output.startswith("...") else 1
         config[rule.shape] = _reshaped(target, after[first : first + len(target)])
-    return config
-
-
-def made_again(old: Any, config: dict[str, Any], path: str) -> Any:
-    """Return a new operation of the same class from a config.
-
-    Raises:
-        ModelError: the class does not take its own config.
-    """
-    try:
-        return type(old).from_config(_unbuilt(config))
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise ModelError(
-            f"{type(old).__name__} cannot be made again from its own config: {error}",
-            where=path,
-            mend="Give the class a get_config and a from_config that agree.",
-        ) from error
-
-
-def _unbuilt(config: Any) -> Any:
-    """Leave out the shapes that inner layers were built with."""
-    if isinstance(config, dict):
-        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
-    if isinstance(config, (list, tuple)):
-        return type(config)(map(_unbuilt, config))
-    return config
-
-
-def fitting(
-    old: Any, name: str, wanted: Sequence[Shape], outputs: Sequence[Shape], args: Any, kwargs: Any
-) -> Any:
-    """Return a new composite layer whose weights have the wanted shapes, if its config can say so.
-
-    Only integers of the config change, and only to a length that some weight's axis of the same
-    length shrinks to.
-
-    Args:
-        old: the layer.
-        name: the name of the new one.
-        wanted: the shape of each of its weights.
-        outputs: the shape of each of its outputs, without the batch axis.
-        args: what the new layer will be called with.
-        kwargs: likewise.
-
-    Returns:
-        A built layer, or `None` where no config gives the wanted shapes.
-    """
-    config = _said({**old.get_config(), "name": name}, outputs)
-    shrinks: dict[int, set[int]] = {}
-    for weight, shape in zip(old.weights, wanted, strict=True):
-        for before, after in zip(weight.shape, shape, strict=True):
-            if before != after:
-                shrinks.setdefault(before, set()).add(after)
-    places = [place for place in _integers(config, ()) if place[1] in shrinks]
-    choices = [[value, *sorted(shrinks[value])] for _, value in places]
-    if math.prod(map(len, choices)) > MOST_CONFIGS:
-        return None
-    for values in product(*choices):
-        candidate = deepcopy(config)
-        for (way, _), value in zip(places, values, strict=True):
-            _set(candidate, way, value)
-        new = _built(old, candidate, args, kwargs)
-        if new is not None and new[1] == list(wanted) and _agree(new[2], outputs):
-            return new[0]
-    return None
-
-
-def _agree(shapes: Sequence[Any], others: Sequence[Shape]) -> bool:
-    """Say whether shapes are the same where they are not open."""
-    return len(shapes) == len(others) and all(
-        len(one) == len(other) and all(a is None or a == b for a, b in zip(one, other, strict=True))
-        for one, other in zip(shapes, others, strict=True)
-    )
-
-
-def _said(config: dict[str, Any], outputs: Sequence[Shape]) -> dict[str, Any]:
-    """State the width of the output where a config leaves it to be that of the input.
-
-    What a layer reads and what it writes may shrink by different numbers.
-    """
-    if "output_shape" in config and config["output_shape"] is None and len(outputs[0]) > 0:
-        return {**config, "output_shape": outputs[0][-1:]}
     return config
 
 
@@ -224,49 +137,3 @@ def stated(target: Any, shape: Shape) -> Any:
     if not isinstance(target, (list, tuple)) or len(target) != len(shape):
         return target
     return tuple(new if old is None else old for old, new in zip(target, shape, strict=True))
-
-
-def _integers(config: Any, way: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
-    items = (
-        config.items()
-        if isinstance(config, dict)
-        else enumerate(config)
-        if isinstance(config, (list, tuple))
-        else ()
-    )
-    for key, value in items:
-        if isinstance(value, int) and not isinstance(value, bool):
-            yield (*way, key), value
-        else:
-            yield from _integers(value, (*way, key))
-
-
-def _set(config: Any, way: tuple[Any, ...], value: int) -> None:
-    *steps, last = way
-    for step in steps:
-        if isinstance(config[step], tuple):
-            config[step] = list(config[step])
-        config = config[step]
-    config[last] = value
-
-
-def _built(old: Any, config: Any, args: Any, kwargs: Any) -> tuple[Any, list, list] | None:
-    """Build a layer by calling it on tensors like those it will get, off the model's graph.
-
-    Returns:
-        The layer, the shapes of its weights, and those of its outputs without the batch axis.
-    """
-
-    def alike(leaf: Any) -> Any:
-        if not isinstance(leaf, keras.KerasTensor):
-            return leaf
-        return keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype)
-
-    try:
-        layer = made_again(old, config, old.name)
-        like: Any = tree.map_structure(alike, (args, kwargs))
-        outputs = layer(*like[0], **like[1])
-    except (ModelError, ValueError, TypeError):
-        return None
-    shapes = [tuple(weight.shape) for weight in layer.weights]
-    return layer, shapes, [tuple(out.shape[1:]) for out in tree.flatten(outputs)]

@@ -10,6 +10,7 @@ from keras import layers
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.ops import core, math, nn, numpy
 
+from secateur.graph.pointwise import is_pointwise
 from secateur.graph.rule import (
     At,
     Contract,
@@ -35,7 +36,9 @@ def channels(layer: Any) -> int:
 def _mixing(layer: Any) -> str | None:
     """Say why the units of a layer may not be removed one by one because of its activation."""
     name = getattr(layer.activation, "__name__", type(layer.activation).__name__)
-    return None if layer.activation is None or name in _POINTWISE else f"{name} over its units"
+    if layer.activation is None or name in _POINTWISE or is_pointwise(layer.activation):
+        return None
+    return f"{name} over its units"
 
 
 _POINTWISE = frozenset(
@@ -45,10 +48,10 @@ _POINTWISE = frozenset(
 )
 
 _ELEMENTWISE_OPERATIONS = """Abs Absolute Add Arctan Cast Ceil Clip ConvertToTensor Cos Cosh Divide
-    Elu Equal Erf Exp Expm1 Floor Gelu Greater GreaterEqual HardSigmoid HardSilu HardTanh LeakyRelu Less LessEqual
-    Log Log1p LogSigmoid LogicalAnd LogicalNot LogicalOr Maximum Minimum Mish Multiply Negative
-    NotEqual Power Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu Sin Sinh Softplus
-    Softsign Sqrt Square StopGradient Subtract Tan Tanh TrueDivide Where"""
+    Elu Equal Erf Exp Expm1 Floor Gelu Greater GreaterEqual HardSigmoid HardSilu HardTanh
+    LeakyRelu Less LessEqual Log Log1p LogSigmoid LogicalAnd LogicalNot LogicalOr Maximum Minimum
+    Mish Multiply Negative NotEqual Power Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu
+    Sin Sinh Softplus Softsign Sqrt Square StopGradient Subtract Tan Tanh TrueDivide Where"""
 _MOVING_OPERATIONS = """Concatenate ExpandDims Flip GetItem Moveaxis Split Squeeze
     Slice Stack Swapaxes Tile Transpose"""
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from secateur.graph.fitting import described, sayable
 from secateur.graph.rule import At, Rule, Where
 from secateur.graph.units import Axes, Ids, Ledger
 
@@ -129,6 +130,8 @@ class Sweep:
     opened: dict[str, list[Composite]] = field(default_factory=dict)
     shared: dict[int, list[Value]] = field(default_factory=dict)
     named: Counter[str] = field(default_factory=Counter)
+    open_length: int | None = None
+    said: dict[str, list[list[tuple[int, int]]]] = field(default_factory=dict)
 
     def value(self, shape: tuple[int, ...], dtype: str, axes: Axes) -> Value:
         """Add a value."""
@@ -194,6 +197,14 @@ class Sweep:
             else:
                 self.ledger.pin(ids, reason)
                 self.ledger.pin(more, reason)
+
+    def sayable(self, layer: Any, specs: Any) -> list[list[tuple[int, int]]]:
+        """Return what a layer's config can say, found out once for layers that are alike."""
+        shapes = [getattr(leaf, "shape", leaf) for leaf in tree.flatten(specs)]
+        key = f"{type(layer)} {[w.shape for w in layer.weights]} {shapes} {described(layer)}"
+        if key not in self.said:
+            self.said[key] = sayable(layer, specs)
+        return self.said[key]
 
     def weight(self, path: str, variable: Any) -> WeightIds:
         """Return the entry of a weight, a new one where it is seen for the first time."""

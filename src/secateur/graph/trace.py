@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import tree
 
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.checks import check_built, check_precision, check_weights
+from secateur.graph.fitting import any_batch
 from secateur.graph.follow import follow
 from secateur.graph.functional import Names, Opened, functional_of, is_nested, opened, output_spec
 from secateur.graph.graph import Graph
 from secateur.graph.rule import Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
 
-# Stands in for a length that the model leaves open (image size, number of time steps).
-OPEN_LENGTH = 64
+# One of these stands in for a length that the model leaves open (image size, time steps): the
+# first that the model can be run with, for a table of positions may be shorter.
+OPEN_LENGTHS = (64, 32, 16, 8, 4)
 
 
 def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
@@ -43,15 +46,32 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
     check_precision(model)
     check_weights(model)
     sweep = Sweep()
+    given = [(shapes or {}).get(tensor.name) or tensor.shape[1:] for tensor in functional.inputs]
+    if any(None in shape for shape in given):
+        sweep.open_length = _open_length(functional, given)
     arguments = []
-    for tensor in functional.inputs:
-        shape = (shapes or {}).get(tensor.name) or tensor.shape[1:]
-        concrete = (1, *(OPEN_LENGTH if length is None else length for length in shape))
+    for tensor, shape in zip(functional.inputs, given, strict=True):
+        concrete = (1, *(sweep.open_length if length is None else length for length in shape))
         arguments.append(sweep.enter(tensor.name, concrete, tensor.dtype))
     outputs = _walk(functional, arguments, (), sweep)
     for value in tree.flatten(outputs):
         sweep.leave(value)
     return Graph.of(model, sweep)
+
+
+def _open_length(functional: Any, shapes: list[Any]) -> int:
+    """Return the first stand-in for open lengths that the model can be run with."""
+    for length in OPEN_LENGTHS:
+        arrays = [
+            np.zeros((1, *(length if n is None else n for n in shape)), tensor.dtype)
+            for tensor, shape in zip(functional.inputs, shapes, strict=True)
+        ]
+        try:
+            functional(tree.pack_sequence_as(functional.input, arrays), training=False)
+        except Exception:
+            continue
+        return length
+    return OPEN_LENGTHS[0]
 
 
 def _walk(
@@ -77,6 +97,8 @@ def _walk(
                     sweep.again("/".join(path), operation, values, strict=False)
                 start = len(sweep.calls)
                 outputs = _enter(inner, path, operation, rule, values, sweep)
+                if not _can_be_laid_open(operation, inner, specs, sweep):
+                    _hold(path, operation, specs, sweep)
                 given = tuple(value.index for value in tree.flatten(outputs))
                 made = Composite(specs, given, tuple(sweep.calls[start:]))
                 sweep.opened.setdefault("/".join(path), []).append(made)
@@ -104,6 +126,27 @@ def _enter(
     for pair in rule.ties if isinstance(rule, Open) else ():
         sweep.meet(sweep.weight(name, variable).axes[axis] for variable, axis in pair)
     return outputs
+
+
+def _can_be_laid_open(operation: Any, inner: Opened, specs: Any, sweep: Sweep) -> bool:
+    if inner.variables:
+        return False
+    return opened(operation, *any_batch(specs, sweep.open_length)) is not None
+
+
+def _hold(path: tuple[str, ...], operation: Any, specs: Any, sweep: Sweep) -> None:
+    """Let shrink what the layer's own config can say, and nothing else."""
+    name = "/".join(path)
+    entries = [sweep.weight(name, variable) for variable in operation.weights]
+    said = sweep.sayable(operation, specs)
+    for axes in said:
+        sweep.meet(entries[index].axes[axis] for index, axis in axes)
+    free = {place for axes in said for place in axes}
+    reason = f"{name}: no config of {type(operation).__name__} says that less of it is left"
+    for index, entry in enumerate(entries):
+        for axis, ids in enumerate(entry.axes):
+            if (index, axis) not in free:
+                sweep.ledger.pin(ids, reason)
 
 
 def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep: Sweep) -> Any:
