@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from itertools import product, zip_longest
+from itertools import chain, product, zip_longest
 from typing import Any
 
 import keras
 from keras import layers, tree
 
-from secateur.errors import ModelError
+from secateur.graph.configs import (
+    TIMES,
+    Place,
+    Shape,
+    Way,
+    config_of,
+    integers,
+    made_again,
+    numbers,
+    shrunk,
+    with_numbers,
+)
 from secateur.graph.functional import Opened, opened
 from secateur.graph.rule import Open, Pin, rule_of
-from secateur.graph.weights import to_numpy
-
-Shape = tuple[int, ...]
-Way = tuple[Any, ...]
 
 # More combinations of config entries than this are not tried.
 MOST_CONFIGS = 512
-
-
-def made_again(old: Any, config: dict[str, Any], path: str) -> Any:
-    """Return a new operation of the same class from a config.
-
-    Raises:
-        ModelError: the class does not take its own config.
-    """
-    try:
-        return type(old).from_config(_unbuilt(config))
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise ModelError(
-            f"{type(old).__name__} cannot be made again from its own config: {error}",
-            where=path,
-            mend="Give the class a get_config and a from_config that agree.",
-        ) from error
-
-
-def _unbuilt(config: Any) -> Any:
-    """Leave out the shapes that inner layers were built with."""
-    if isinstance(config, dict):
-        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
-    if isinstance(config, (list, tuple)):
-        return type(config)(map(_unbuilt, config))
-    return config
 
 
 @dataclass(frozen=True)
@@ -80,21 +60,17 @@ def fitting(old: Any, name: str, wanted: Wanted, specs: Any, args: Any, kwargs: 
     Returns:
         A built layer, or `None` where no config gives the wanted shapes.
     """
-    config = _config(old)
+    config = config_of(old)
     if config is None:
         return None
     config = _said({**config, "name": name}, wanted.outputs)
-    shrinks: dict[int, set[int]] = {}
-    for weight, shape in zip(old.weights, wanted.weights, strict=True):
-        for before, after in zip(weight.shape, shape, strict=True):
-            if before != after:
-                shrinks.setdefault(before, set()).add(after)
-    places = [place for place in _integers(config, ()) if place[1] in shrinks]
-    choices = [[value, *sorted(shrinks[value])] for _, value in places]
-    if math.prod(map(len, choices)) > MOST_CONFIGS:
-        return None
-    for values in product(*choices):
-        candidate = _with(config, [way for way, _ in places], values)
+    changes = {
+        pair
+        for weight, shape in zip(old.weights, wanted.weights, strict=True)
+        for pair in zip(weight.shape, shape, strict=True)
+        if pair[0] != pair[1]
+    }
+    for candidate in chain.from_iterable(_candidates(config, changes, t) for t in ((1,), TIMES)):
         new = _built(old, candidate, (args, kwargs))
         if (
             new is not None
@@ -106,7 +82,20 @@ def fitting(old: Any, name: str, wanted: Wanted, specs: Any, args: Any, kwargs: 
     return None
 
 
-def sayable(layer: Any, specs: Any) -> list[list[tuple[int, int]]]:
+def _candidates(config: Any, changes: set[tuple[int, int]], times: Sequence[int]) -> Iterator[Any]:
+    """Yield configs in which numbers, or multiples of them, change as the lengths of axes do."""
+    smaller: dict[int, set[int]] = {}
+    for factor, (before, after) in product(times, changes):
+        smaller.setdefault(factor * before, set()).add(factor * after)
+    places = [place for place in integers(config) if place[1] in smaller]
+    choices = [[number, *sorted(smaller[number])] for _, number in places]
+    if math.prod(map(len, choices)) > MOST_CONFIGS:
+        return
+    for chosen in product(*choices):
+        yield with_numbers(config, [way for way, _ in places], chosen)
+
+
+def sayable(layer: Any, specs: Any) -> list[list[Place]]:
     """Find out what a layer's config can say: which axes of its weights shrink together, and alone.
 
     Each integer of the config, the width of what the layer is called on, and both at once are
@@ -119,65 +108,64 @@ def sayable(layer: Any, specs: Any) -> list[list[tuple[int, int]]]:
     Returns:
         Sets of axes, as pairs (index of the weight, axis).
     """
-    config = _config(layer)
+    config = config_of(layer)
     if config is None:
         return []
-    shapes = [tuple(weight.shape) for weight in layer.weights]
-    lengths = {length for shape in shapes for length in shape if length > 1}
     ways: dict[int, list[Way]] = {}
-    for way, value in _integers(config, ()):
-        ways.setdefault(value, []).append(way)
-    found = []
-    for length in sorted(lengths):
-        there = ways.get(length, [])
-        trials: list[tuple[list[Way], bool]] = [([], True), *(([way], False) for way in there)]
-        trials += [([way], True) for way in there]
-        trials += [(there, True)] if len(there) > 1 else []
+    for way, number in integers(config):
+        ways.setdefault(number, []).append(way)
+    widths = {leaf.shape[-1] for leaf in tree.flatten(specs) if isinstance(leaf, keras.KerasTensor)}
+    found: list[list[Place]] = []
+    for number in sorted({*ways, *widths} - {0, 1}):
+        there = ways.get(number, [])
+        trials: list[tuple[list[Way], bool]] = [([way], False) for way in there]
+        if number in widths:
+            trials += [([], True), *(([way], True) for way in there)]
+            trials += [(there, True)] if len(there) > 1 else []
         for changed, narrow in trials:
-            axes = None
-            for smaller in {length - 1, length // 2}:
-                axes = _trial(layer, config, changed, narrow, specs, length, smaller)
-                if not axes:
-                    break
-            if axes:
+            trial = _Trial(layer, config, changed, narrow, specs, number)
+            first = trial.run(number // 2)
+            if first is None:
+                continue
+            axes, length, _ = first
+            if set(axes) <= set(chain.from_iterable(found)):
+                continue  # Two things at once that can be said one by one.
+            times = number // length
+            # That half can be said does not mean that one less can (the number of heads).
+            if times in TIMES and trial.run(number - times) == (axes, length, length - 1):
                 found.append(axes)
     return _merged(found)
 
 
-def _trial(
-    layer: Any,
-    config: Any,
-    changed: Sequence[Way],
-    narrow: bool,
-    specs: Any,
-    length: int,
-    smaller: int,
-) -> list[tuple[int, int]] | None:
-    """Return the axes that shrink from one length to another, `None` where others change as well.
+@dataclass(frozen=True)
+class _Trial:
+    """A layer made again with another number in its config, in the width it is called on, or both.
 
     A layer that then computes with other numbers (a scale from the size of a head) is no smaller
     version of the same.
     """
-    like = _narrowed(specs, length, smaller) if narrow else specs
-    new = _built(layer, _with(config, changed, [smaller] * len(changed)), like)
-    if new is None or len(new[1]) != len(layer.weights):
-        return None
-    axes = []
-    for index, (weight, after) in enumerate(zip(layer.weights, new[1], strict=True)):
-        before = tuple(weight.shape)
-        if len(before) != len(after):
+
+    layer: Any
+    config: Any
+    ways: Sequence[Way]
+    narrow: bool
+    specs: Any
+    number: int
+
+    def run(self, smaller: int) -> tuple[list[Place], int, int] | None:
+        """Return the axes that shrink, and their length before and after."""
+        like = _narrowed(self.specs, self.number, smaller) if self.narrow else self.specs
+        config = with_numbers(self.config, self.ways, [smaller] * len(self.ways))
+        new = _built(self.layer, config, like)
+        if new is None:
             return None
-        for axis, pair in enumerate(zip(before, after, strict=True)):
-            if pair == (length, smaller):
-                axes.append((index, axis))
-            elif pair[0] != pair[1]:
-                return None
-    return axes if _same_work(layer, new[0], specs, like) else None
+        found = shrunk([tuple(weight.shape) for weight in self.layer.weights], new[1])
+        return found if found and _same_work(self.layer, new[0], self.specs, like) else None
 
 
-def _merged(sets: Sequence[Sequence[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
+def _merged(sets: Sequence[Sequence[Place]]) -> list[list[Place]]:
     """Join the sets that have an axis in common."""
-    joined: list[set[tuple[int, int]]] = []
+    joined: list[set[Place]] = []
     for axes in sets:
         together = set(axes)
         apart = []
@@ -204,10 +192,10 @@ def _same_work(old: Any, new: Any, specs: Any, like: Any) -> bool:
 def _same_node(one: Any, other: Any) -> bool:
     if type(one.operation) is not type(other.operation):
         return False
-    if _numbers(one) != _numbers(other):
+    specs, like = ((node.arguments.args, node.arguments.kwargs) for node in (one, other))
+    if numbers(one.operation, *specs) != numbers(other.operation, *like):
         return False
     if isinstance(one.operation, keras.Layer) and _is_composite(one.operation):
-        specs, like = ((node.arguments.args, node.arguments.kwargs) for node in (one, other))
         return _same_work(one.operation, other.operation, specs, like)
     return True
 
@@ -222,21 +210,6 @@ def _is_composite(layer: Any) -> bool:
         return False
     rule = rule_of(layer)
     return isinstance(rule, Open) or (isinstance(rule, Pin) and rule.unknown)
-
-
-def _numbers(node: Any) -> list[Any]:
-    """Return what a call computes with that is neither a tensor of the model nor a size."""
-    operation = node.operation
-    own = [] if isinstance(operation, keras.Layer) else list(vars(operation).values())
-    given = tree.flatten((node.arguments.args, node.arguments.kwargs))
-    found = []
-    for leaf in (*own, *given):
-        if isinstance(leaf, float):
-            found.append(leaf)
-        elif hasattr(leaf, "shape") and not isinstance(leaf, keras.KerasTensor):
-            array = to_numpy(leaf)
-            found.append((array.shape, array.tobytes()))
-    return found
 
 
 def any_batch(specs: Any, open_length: int | None) -> Any:
@@ -280,33 +253,6 @@ def _at_lengths(tensors: Any, specs: Any) -> Any:
     return tree.map_structure(known, tensors, specs)
 
 
-def _config(layer: Any) -> dict[str, Any] | None:
-    """Return a layer's config; not every class of one's own has one that works."""
-    try:
-        return layer.get_config()
-    except Exception:
-        return None
-
-
-def described(layer: Any) -> str:
-    """Return a layer's config as text, names aside."""
-    return json.dumps(_nameless(_config(layer)), sort_keys=True, default=str)
-
-
-def _nameless(config: Any) -> Any:
-    if isinstance(config, dict):
-        return {key: _nameless(value) for key, value in config.items() if key != "name"}
-    return config
-
-
-def _with(config: Any, ways: Sequence[Way], values: Sequence[int]) -> Any:
-    """Return a config with other numbers at some places."""
-    changed = deepcopy(config)
-    for way, value in zip(ways, values, strict=True):
-        _set(changed, way, value)
-    return changed
-
-
 def _agree(shapes: Sequence[Any], others: Sequence[Shape]) -> bool:
     """Say whether shapes are the same where they are not open."""
     return len(shapes) == len(others) and all(
@@ -325,30 +271,6 @@ def _said(config: dict[str, Any], outputs: Sequence[Shape]) -> dict[str, Any]:
     return config
 
 
-def _integers(config: Any, way: Way) -> Iterator[tuple[Way, int]]:
-    items = (
-        config.items()
-        if isinstance(config, dict)
-        else enumerate(config)
-        if isinstance(config, (list, tuple))
-        else ()
-    )
-    for key, value in items:
-        if isinstance(value, int) and not isinstance(value, bool):
-            yield (*way, key), value
-        else:
-            yield from _integers(value, (*way, key))
-
-
-def _set(config: Any, way: Way, value: int) -> None:
-    *steps, last = way
-    for step in steps:
-        if isinstance(config[step], tuple):
-            config[step] = list(config[step])
-        config = config[step]
-    config[last] = value
-
-
 def _built(old: Any, config: Any, like: Any) -> tuple[Any, list, list] | None:
     """Build a layer by calling it on tensors like those it will get, off the model's graph.
 
@@ -363,7 +285,8 @@ def _built(old: Any, config: Any, like: Any) -> tuple[Any, list, list] | None:
 
     try:
         layer = made_again(old, config, old.name)
-        args, kwargs = tree.map_structure(alike, like)
+        laid: Any = tree.map_structure(alike, like)
+        args, kwargs = laid
         outputs = layer(*args, **kwargs)
     except Exception:
         # A class of one's own may object to numbers in its own way.

@@ -57,12 +57,12 @@ class Opened:
 
     Args:
         function: its operations, a function of the tensors that it is called with and, after
-            them, of the weights that it uses itself.
-        variables: these weights.
+            them, of what it holds itself.
+        held: weights of its own, and tensors (the numbers of positions) that it computed once.
     """
 
     function: Any
-    variables: tuple[Any, ...]
+    held: tuple[Any, ...]
 
 
 def opened(layer: keras.Layer, args: Any, kwargs: Any) -> Opened | None:
@@ -79,14 +79,22 @@ def opened(layer: keras.Layer, args: Any, kwargs: Any) -> Opened | None:
         `None` where the call cannot be run symbolically.
     """
     # A tensor that is used for its shape alone has to be an input all the same.
-    args, kwargs = tree.map_structure(_entrance, (args, kwargs))
+    entered: Any = tree.map_structure(_entrance, (args, kwargs))
+    args, kwargs = entered
     tensors = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, KerasTensor)]
     inner = list(layer._flatten_layers())
     marks = [(len(each._inbound_nodes), len(each._outbound_nodes)) for each in inner]
-    own = {name: value for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
-    stand_ins = {name: _entrance(KerasTensor(v.shape, v.dtype)) for name, v in own.items()}
+    own = {
+        name: value
+        for name, value in vars(layer).items()
+        if isinstance(value, keras.Variable) or backend.is_tensor(value)
+    }
+    stand_ins = {
+        name: _entrance(KerasTensor(v.shape, keras.backend.standardize_dtype(v.dtype)))
+        for name, v in own.items()
+    }
     try:
-        # An operation on weights alone would run at once and leave no trace.
+        # An operation on what the layer holds alone would run at once and leave no trace.
         layer.__dict__.update(stand_ins)
         for each in inner:
             each.__dict__["compute_output_spec"] = partial(output_spec, each)

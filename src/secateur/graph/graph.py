@@ -19,6 +19,7 @@ import numpy as np
 from secateur.graph.rule import Flow
 from secateur.graph.sweep import Call, Composite, Sweep
 from secateur.graph.units import Axes, Ids
+from secateur.graph.whole import Said
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class Graph:
         fixed: the groups that have none.
         units: how many units there are.
         open_length: what stands in for lengths that the model leaves open.
+        said: for a model that is made again as a whole, what its config can say.
+        alike: names of groups that must be of one width, because one number says it.
     """
 
     model: keras.Model
@@ -116,9 +119,11 @@ class Graph:
     fixed: tuple[Group, ...]
     units: int
     open_length: int | None = None
+    said: tuple[Said, ...] = ()
+    alike: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
-    def of(cls, model: keras.Model, sweep: Sweep) -> Graph:
+    def of(cls, model: keras.Model, sweep: Sweep, said: tuple[Said, ...] = ()) -> Graph:
         """Settle a finished sweep."""
         settled = sweep.ledger.settle()
 
@@ -158,6 +163,8 @@ class Graph:
             fixed=tuple(group for group in groups if not group.free.any()),
             units=count,
             open_length=sweep.open_length,
+            said=said,
+            alike=_alike(model, said, sweep, groups),
         )
 
     def variables_of(self, twin: keras.Model) -> dict[str, Any]:
@@ -254,6 +261,23 @@ def _groups(
             )
         )
     return found
+
+
+def _alike(
+    model: keras.Model, said: tuple[Said, ...], sweep: Sweep, groups: Sequence[Group]
+) -> tuple[tuple[str, ...], ...]:
+    """Return the names of the groups on the axes of which one number says the length."""
+    keys = [sweep.weights[id(v)].key if id(v) in sweep.weights else "" for v in model.weights]
+    found = []
+    for each in said:
+        places = {(keys[index], axis) for index, axis in each.axes}
+        names = [
+            group.name
+            for group in groups
+            if group.free.any() and places & {(part.weight, part.axis) for part in group.slices}
+        ]
+        found.append(tuple(names))
+    return tuple(names for names in found if len(names) > 1)
 
 
 def _lines(

@@ -11,9 +11,9 @@ from keras.src.ops.numpy import GetItem
 from secateur.graph.follow import follow
 from secateur.graph.refit import full_key
 from secateur.graph.rule import Move, Pin
-from secateur.graph.sweep import Pending, Sweep, Value, is_array
+from secateur.graph.sweep import Pending, Sweep, Value
 from secateur.graph.units import Axes, Ids, components, gather, spread, varying
-from secateur.graph.weights import to_numpy
+from secateur.graph.weights import is_array, to_numpy
 
 
 @follow.register

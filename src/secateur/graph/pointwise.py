@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from secateur.graph.rule import Elementwise, rule_of
-from secateur.graph.sweep import is_array
+from secateur.graph.weights import is_array
 
 
 def is_pointwise(function: Callable[..., Any]) -> bool:

@@ -14,13 +14,15 @@ from keras.src.ops.nn import DotProductAttention
 from keras.src.ops.numpy import Split
 
 from secateur.errors import ModelError
-from secateur.graph.fitting import Wanted, any_batch, fitting, made_again
+from secateur.graph.configs import made_again
+from secateur.graph.fitting import Wanted, any_batch, fitting
 from secateur.graph.functional import Names, functional_of, is_nested, opened
 from secateur.graph.graph import Graph, kept_shape
 from secateur.graph.refit import compensated, pieces, resized, rewritten, stated
 from secateur.graph.rule import Contract
 from secateur.graph.sweep import Call, Composite
 from secateur.graph.weights import to_numpy
+from secateur.graph.whole import made_whole
 
 Path = tuple[str, ...]
 
@@ -42,14 +44,24 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     Raises:
         ModelError: a layer cannot be made again.
     """
+    axes = {id(graph.variables[key]): weight.axes for key, weight in graph.weights.items()}
+    if graph.said:
+        return _as_a_whole(graph, keep, axes)
     builder = _Builder(graph, keep)
     model = builder.model(graph.model, ())
-    axes = {id(graph.variables[key]): weight.axes for key, weight in graph.weights.items()}
     for old, new in builder.pairs:
         for source, target in zip(old.weights, new.weights, strict=True):
             target.assign(kept_values(to_numpy(source), axes[id(source)], keep))
         compensated(old, new)
     return model
+
+
+def _as_a_whole(graph: Graph, keep: np.ndarray, axes: Mapping[int, Any]) -> keras.Model:
+    values = [kept_values(to_numpy(w), axes[id(w)], keep) for w in graph.model.weights]
+    new = made_whole(graph.model, graph.said, [value.shape for value in values])
+    for target, value in zip(new.weights, values, strict=True):
+        target.assign(value)
+    return new
 
 
 def kept_values(value: np.ndarray, axes: Any, keep: np.ndarray) -> np.ndarray:
@@ -165,8 +177,8 @@ class _Builder:
         self.laid.append(inner)
         names = Names()
         calls = {call.path: call for call in composite.calls}
-        if inner is None or inner.variables:
-            why = "owns weights itself" if inner else "cannot be run for any batch size"
+        if inner is None or inner.held:
+            why = "holds weights itself" if inner else "cannot be run for any batch size"
             raise ModelError(
                 f"no config of {type(old).__name__} gives the wanted weights, and it {why}, so it "
                 "cannot be laid open.",

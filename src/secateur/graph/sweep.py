@@ -12,9 +12,11 @@ import keras
 import numpy as np
 from keras import tree
 
-from secateur.graph.fitting import described, sayable
+from secateur.graph.configs import Place, described
+from secateur.graph.fitting import sayable
 from secateur.graph.rule import At, Rule, Where
 from secateur.graph.units import Axes, Ids, Ledger
+from secateur.graph.weights import is_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +133,8 @@ class Sweep:
     shared: dict[int, list[Value]] = field(default_factory=dict)
     named: Counter[str] = field(default_factory=Counter)
     open_length: int | None = None
-    said: dict[str, list[list[tuple[int, int]]]] = field(default_factory=dict)
+    whole: bool = False
+    said: dict[str, list[list[Place]]] = field(default_factory=dict)
 
     def value(self, shape: tuple[int, ...], dtype: str, axes: Axes) -> Value:
         """Add a value."""
@@ -198,7 +201,7 @@ class Sweep:
                 self.ledger.pin(ids, reason)
                 self.ledger.pin(more, reason)
 
-    def sayable(self, layer: Any, specs: Any) -> list[list[tuple[int, int]]]:
+    def sayable(self, layer: Any, specs: Any) -> list[list[Place]]:
         """Return what a layer's config can say, found out once for layers that are alike."""
         shapes = [getattr(leaf, "shape", leaf) for leaf in tree.flatten(specs)]
         key = f"{type(layer)} {[w.shape for w in layer.weights]} {shapes} {described(layer)}"
@@ -218,19 +221,24 @@ class Sweep:
             self.weights[id(variable)] = found
         return found
 
-    def constant(self, path: str, variable: Any) -> Value:
-        """Return a weight that is used as a tensor; each of its positions may be a unit."""
+    def constant(self, path: str, held: Any) -> Value:
+        """Return a weight or tensor that a layer holds and uses as a tensor.
+
+        Each position of a weight may be a unit.
+        """
         for index, known in self.constants.items():
-            if known is variable:
+            if known is held:
                 return self.values[index]
-        owner = f"{path}/{variable.name}"
-        axes = tuple(
-            self.ledger.mint(length, owner) if length > 1 else None for length in variable.shape
-        )
-        for axis, ids in enumerate(axes):
-            self.claim(path, variable, axis, ids, "write")
-        value = self.value(tuple(variable.shape), variable.dtype, axes)
-        self.constants[value.index] = variable
+        shape = tuple(held.shape)
+        axes: list[Ids | None] = [None] * len(shape)
+        if isinstance(held, keras.Variable):
+            owner = f"{path}/{held.name}"
+            axes = [self.ledger.mint(length, owner) if length > 1 else None for length in shape]
+            for axis, ids in enumerate(axes):
+                self.claim(path, held, axis, ids, "write")
+        dtype = keras.backend.standardize_dtype(held.dtype)
+        value = self.value(shape, dtype, tuple(axes))
+        self.constants[value.index] = held
         return value
 
     def attach(
@@ -277,8 +285,3 @@ class Sweep:
 def mapped(function: Callable[[Value], Any], structure: Any) -> Any:
     """Return a structure with `function` applied to every value in it."""
     return tree.map_structure(lambda v: function(v) if isinstance(v, Value) else v, structure)
-
-
-def is_array(leaf: Any) -> bool:
-    """Say whether an argument is an array, a tensor or a variable with axes."""
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype") and len(leaf.shape) > 0

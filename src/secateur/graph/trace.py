@@ -21,6 +21,7 @@ from secateur.graph.functional import Names, Opened, functional_of, is_nested, o
 from secateur.graph.graph import Graph
 from secateur.graph.rule import Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
+from secateur.graph.whole import Said, has_own_class, hold, said_by, unmakeable
 
 # One of these stands in for a length that the model leaves open (image size, time steps): the
 # first that the model can be run with, for a table of positions may be shorter.
@@ -45,18 +46,38 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
     functional = functional_of(model)
     check_precision(model)
     check_weights(model)
-    sweep = Sweep()
-    given = [(shapes or {}).get(tensor.name) or tensor.shape[1:] for tensor in functional.inputs]
+    broken = unmakeable(functional)
+    if broken is not None and not has_own_class(model):
+        raise broken
+    sweep = _swept(model, shapes or {}, whole=broken is not None)
+    said: tuple[Said, ...] = ()
+    if broken is not None:
+        said = said_by(model, sweep, lambda other: _swept(other, shapes or {}, whole=True))
+        hold(model, sweep, said)
+    return Graph.of(model, sweep, said)
+
+
+def _swept(model: Any, shapes: Mapping[str, tuple[int, ...]], *, whole: bool) -> Sweep:
+    """Follow all calls of a model.
+
+    Args:
+        model: a functional or Sequential model.
+        shapes: for inputs with open lengths, the shape to count with.
+        whole: whether it will be made again as a whole, and not layer by layer.
+    """
+    functional = functional_of(model)
+    sweep = Sweep(whole=whole)
+    given = [shapes.get(tensor.name) or tensor.shape[1:] for tensor in functional.inputs]
     if any(None in shape for shape in given):
         sweep.open_length = _open_length(functional, given)
     arguments = []
     for tensor, shape in zip(functional.inputs, given, strict=True):
-        concrete = (1, *(sweep.open_length if length is None else length for length in shape))
+        concrete = (1, *(sweep.open_length or 1 if length is None else length for length in shape))
         arguments.append(sweep.enter(tensor.name, concrete, tensor.dtype))
     outputs = _walk(functional, arguments, (), sweep)
     for value in tree.flatten(outputs):
         sweep.leave(value)
-    return Graph.of(model, sweep)
+    return sweep
 
 
 def _open_length(functional: Any, shapes: list[Any]) -> int:
@@ -97,7 +118,7 @@ def _walk(
                     sweep.again("/".join(path), operation, values, strict=False)
                 start = len(sweep.calls)
                 outputs = _enter(inner, path, operation, rule, values, sweep)
-                if not _can_be_laid_open(operation, inner, specs, sweep):
+                if not sweep.whole and not _can_be_laid_open(operation, inner, specs, sweep):
                     _hold(path, operation, specs, sweep)
                 given = tuple(value.index for value in tree.flatten(outputs))
                 made = Composite(specs, given, tuple(sweep.calls[start:]))
@@ -119,7 +140,7 @@ def _enter(
 ) -> Any:
     """Follow the inner operations of a composite layer."""
     name = "/".join(path)
-    owned = [sweep.constant(name, variable) for variable in inner.variables]
+    owned = [sweep.constant(name, held) for held in inner.held]
     outputs = _walk(inner.function, [*values, *owned], path, sweep, Names())
     for variable in operation.weights:
         sweep.weight(name, variable)
@@ -129,7 +150,7 @@ def _enter(
 
 
 def _can_be_laid_open(operation: Any, inner: Opened, specs: Any, sweep: Sweep) -> bool:
-    if inner.variables:
+    if inner.held:
         return False
     return opened(operation, *any_batch(specs, sweep.open_length)) is not None
 

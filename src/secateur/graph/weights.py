@@ -19,3 +19,8 @@ def copied(model: keras.Model) -> keras.Model:
     for source, target in zip(model.weights, twin.weights, strict=True):
         target.assign(source)
     return twin
+
+
+def is_array(leaf: Any) -> bool:
+    """Say whether an argument is an array, a tensor or a variable with axes."""
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype") and len(leaf.shape) > 0

@@ -40,12 +40,26 @@ class Shrinking:
 
     def __post_init__(self) -> None:
         self.groups = {group.name: group for group in self.graph.groups}
+        self.together = {name: (name,) for name in self.groups}
+        for names in self.graph.alike:
+            self.together |= dict.fromkeys(names, names)
         self.order = {name: self._order(group) for name, group in self.groups.items()}
         self.kept = {name: len(group) for name, group in self.groups.items()}
         self.widths = {name: self._widths(group) for name, group in self.groups.items()}
         self.lengths = {w.key: list(w.shape) for w in self._priced()}
+        self.widths = {
+            name: [
+                w for w in widths if all(w in self.widths[other] for other in self.together[name])
+            ]
+            for name, widths in self.widths.items()
+        }
         self.places = {name: self._places(group) for name, group in self.groups.items()}
         self.total = self.cost = self._full()
+
+    @property
+    def leaders(self) -> list[str]:
+        """Return one name of each set of groups that are of one width; most are alone."""
+        return list(dict.fromkeys(names[0] for names in self.together.values()))
 
     def next_width(self, name: str, *, wider: bool = False) -> int | None:
         """Return the next lower (or wider) width that a group may have, if there is one."""
@@ -54,14 +68,14 @@ class Shrinking:
 
     def importance(self, name: str, width: int) -> float:
         """Return the summed score of the units between the width now and another one."""
-        order, total = self.order[name], len(self.groups[name])
-        low, high = sorted((total - self.kept[name], total - width))
-        return float(self.scores[name][order[low:high]].sum())
+        low, high = sorted(len(self.groups[name]) - each for each in (self.kept[name], width))
+        names = self.together[name]
+        return float(sum(self.scores[each][self.order[each][low:high]].sum() for each in names))
 
     def saving(self, name: str, width: int) -> float:
         """Return what the model costs less when a group shrinks to a width."""
         if self.price is None:
-            return self.kept[name] - width
+            return (self.kept[name] - width) * len(self.together[name])
         saved = 0.0
         for key, changes in self._changes(name, width).items():
             lengths = self.lengths[key]
@@ -77,7 +91,7 @@ class Shrinking:
         for key, changes in self._changes(name, width).items():
             for axis, change in changes:
                 self.lengths[key][axis] += change
-        self.kept[name] = width
+        self.kept |= dict.fromkeys(self.together[name], width)
 
     def removed(self, name: str) -> np.ndarray:
         """Return the indices, in the group, of the units that are gone."""
@@ -121,10 +135,12 @@ class Shrinking:
     def _changes(self, name: str, width: int) -> dict[str, list[tuple[int, int]]]:
         gone = len(self.groups[name]) - self.kept[name]
         then = len(self.groups[name]) - width
-        return {
-            key: [(axis, int(running[gone] - running[then])) for axis, running in places]
-            for key, places in self.places[name].items()
-        }
+        changes: dict[str, list[tuple[int, int]]] = {}
+        for each in self.together[name]:
+            for key, places in self.places[each].items():
+                changed = [(axis, int(running[gone] - running[then])) for axis, running in places]
+                changes.setdefault(key, []).extend(changed)
+        return changes
 
     def _full(self) -> float:
         if self.price is None:
@@ -138,7 +154,7 @@ def shrink_globally(paper: Shrinking, budget: float) -> None:
     A chunk's saving only falls while other groups shrink, so a chunk that still comes first after
     its saving is computed anew is the best of all (lazy greedy; Shen et al. 2022, "HALP").
     """
-    heap = [entry for name in paper.groups if (entry := _entry(paper, name))]
+    heap = [entry for name in paper.leaders if (entry := _entry(paper, name))]
     heapq.heapify(heap)
     while paper.cost > budget:
         if not heap:
@@ -177,7 +193,7 @@ def give_back(paper: Shrinking, budget: float) -> None:
     """Let groups grow again where the budget has room, the most important chunk first."""
     while True:
         fitting = []
-        for name in paper.groups:
+        for name in paper.leaders:
             width = paper.next_width(name, wider=True)
             if width is not None and paper.cost - paper.saving(name, width) <= budget:
                 fitting.append((paper.importance(name, width), name, width))
@@ -213,7 +229,7 @@ def _entry(paper: Shrinking, name: str) -> tuple[float, str, int] | None:
 
 
 def _set_share(paper: Shrinking, share: float) -> None:
-    for name, group in paper.groups.items():
-        goal = (1 - share) * len(group)
+    for name in paper.leaders:
+        goal = (1 - share) * len(paper.groups[name])
         allowed = [width for width in paper.widths[name] if width >= goal - 1e-9]
         paper.resize(name, min(allowed))

@@ -1,0 +1,137 @@
+"""Configs: a layer or model made again from its own, with other numbers in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+import keras
+from keras import tree
+
+from secateur.errors import ModelError
+from secateur.graph.weights import to_numpy
+
+Shape = tuple[int, ...]
+Way = tuple[Any, ...]
+Place = tuple[int, int]
+
+# A number of a config may be this many times the length of the axes that it is about.
+TIMES = (1, 2, 3, 4)
+
+
+def made_again(old: Any, config: dict[str, Any], path: str) -> Any:
+    """Return a new operation of the same class from a config.
+
+    Raises:
+        ModelError: the class does not take its own config.
+    """
+    try:
+        return type(old).from_config(_unbuilt(config))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"{type(old).__name__} cannot be made again from its own config: {error}",
+            where=path,
+            mend="Give the class a get_config and a from_config that agree.",
+        ) from error
+
+
+def _unbuilt(config: Any) -> Any:
+    """Leave out the shapes that inner layers were built with."""
+    if isinstance(config, dict):
+        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(_unbuilt, config))
+    return config
+
+
+def config_of(layer: Any) -> dict[str, Any] | None:
+    """Return a layer's config; not every class of one's own has one that works."""
+    try:
+        return layer.get_config()
+    except Exception:
+        return None
+
+
+def described(layer: Any) -> str:
+    """Return a layer's config as text, names aside."""
+    return json.dumps(_nameless(config_of(layer)), sort_keys=True, default=str)
+
+
+def _nameless(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _nameless(value) for key, value in config.items() if key != "name"}
+    return config
+
+
+def integers(config: Any, way: Way = ()) -> Iterator[tuple[Way, int]]:
+    """Yield every integer of a config and the way to it."""
+    items = (
+        config.items()
+        if isinstance(config, dict)
+        else enumerate(config)
+        if isinstance(config, (list, tuple))
+        else ()
+    )
+    for key, value in items:
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield (*way, key), value
+        else:
+            yield from integers(value, (*way, key))
+
+
+def with_numbers(config: Any, ways: Sequence[Way], values: Sequence[int]) -> Any:
+    """Return a config with other numbers at some places."""
+    changed = deepcopy(config)
+    for way, value in zip(ways, values, strict=True):
+        _set(changed, way, value)
+    return changed
+
+
+def _set(config: Any, way: Way, value: int) -> None:
+    *steps, last = way
+    for step in steps:
+        if isinstance(config[step], tuple):
+            config[step] = list(config[step])
+        config = config[step]
+    config[last] = value
+
+
+def shrunk(before: Sequence[Shape], after: Sequence[Shape]) -> tuple[list[Place], int, int] | None:
+    """Return the axes that became shorter, and their one length before and after.
+
+    Args:
+        before: the shape of each weight.
+        after: the same of what was made with other numbers.
+
+    Returns:
+        The axes as pairs (index of the weight, axis); `None` if there are none, if their lengths
+        differ, or if some axis became longer.
+    """
+    if [len(shape) for shape in before] != [len(shape) for shape in after]:
+        return None
+    pairs = {
+        (index, axis): pair
+        for index, shapes in enumerate(zip(before, after, strict=True))
+        for axis, pair in enumerate(zip(*shapes, strict=True))
+        if pair[0] != pair[1]
+    }
+    if len(set(pairs.values())) != 1:
+        return None
+    ((was, now),) = set(pairs.values())
+    return (sorted(pairs), was, now) if now < was else None
+
+
+def numbers(operation: Any, args: Any, kwargs: Any) -> list[Any]:
+    """Return what a call computes with that is neither a tensor of the model nor a size."""
+    own = [] if isinstance(operation, keras.Layer) else list(vars(operation).values())
+    given = tree.flatten((args, kwargs))
+    found = []
+    for leaf in (*own, *given):
+        if isinstance(leaf, float):
+            found.append(leaf)
+        elif hasattr(leaf, "shape") and not isinstance(leaf, keras.KerasTensor):
+            array = to_numpy(leaf)
+            found.append((array.shape, array.tobytes()))
+    return found
