@@ -37,6 +37,20 @@ def made_again(old: Any, config: dict[str, Any], path: str) -> Any:
         ) from error
 
 
+def is_makeable(operation: Any) -> bool:
+    """Say whether an operation can be made from its own config."""
+    try:
+        made_again(operation, operation.get_config(), operation.name)
+    except Exception:
+        return False
+    return True
+
+
+def is_stock(layer: Any) -> bool:
+    """Say whether a layer is one of those that come with Keras."""
+    return type(layer).__module__.startswith("keras.")
+
+
 def _unbuilt(config: Any) -> Any:
     """Leave out the shapes that inner layers were built with."""
     if isinstance(config, dict):

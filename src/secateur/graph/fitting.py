@@ -25,6 +25,7 @@ from secateur.graph.configs import (
 )
 from secateur.graph.functional import Opened, opened
 from secateur.graph.rule import Open, Pin, rule_of
+from secateur.graph.weights import paired
 
 # More combinations of config entries than this are not tried.
 MOST_CONFIGS = 512
@@ -275,7 +276,8 @@ def _built(old: Any, config: Any, like: Any) -> tuple[Any, list, list] | None:
     """Build a layer by calling it on tensors like those it will get, off the model's graph.
 
     Returns:
-        The layer, the shapes of its weights, and those of its outputs without the batch axis.
+        The layer, the shapes of its weights in the order of the old one's, and those of its
+        outputs without the batch axis.
     """
 
     def alike(leaf: Any) -> Any:
@@ -288,8 +290,8 @@ def _built(old: Any, config: Any, like: Any) -> tuple[Any, list, list] | None:
         laid: Any = tree.map_structure(alike, like)
         args, kwargs = laid
         outputs = layer(*args, **kwargs)
+        shapes = [tuple(new.shape) for _, new in paired(old, layer)]
     except Exception:
         # A class of one's own may object to numbers in its own way.
         return None
-    shapes = [tuple(weight.shape) for weight in layer.weights]
     return layer, shapes, [tuple(out.shape[1:]) for out in tree.flatten(outputs)]

@@ -128,9 +128,13 @@ def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
     except TypeError:
         return backend.compute_output_spec(operation.call, *args, **kwargs)
     vague = isinstance(operation, DotProductAttention) or _is_open(stated)
-    if vague and not _is_open((args, kwargs)):
+    if not vague or _is_open((args, kwargs)):
+        return stated
+    try:
         return backend.compute_output_spec(operation.call, *args, **kwargs)
-    return stated
+    except Exception:
+        # What it is called on may be stated wrongly itself.
+        return stated
 
 
 def _is_open(structure: Any) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 from secateur.graph.rule import Flow
 from secateur.graph.sweep import Call, Composite, Sweep
 from secateur.graph.units import Axes, Ids
+from secateur.graph.weights import paired
 from secateur.graph.whole import Said
 
 
@@ -170,8 +171,7 @@ class Graph:
     def variables_of(self, twin: keras.Model) -> dict[str, Any]:
         """Return the variables of a copy of the model by the keys of their weights."""
         places = {id(variable): key for key, variable in self.variables.items()}
-        pairs = zip(self.model.weights, twin.weights, strict=True)
-        return {places[id(old)]: new for old, new in pairs}
+        return {places[id(old)]: new for old, new in paired(self.model, twin)}
 
     def everything(self) -> np.ndarray:
         """Return the mask that keeps every unit."""

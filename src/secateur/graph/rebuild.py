@@ -21,7 +21,7 @@ from secateur.graph.graph import Graph, kept_shape
 from secateur.graph.refit import compensated, pieces, resized, rewritten, stated
 from secateur.graph.rule import Contract
 from secateur.graph.sweep import Call, Composite
-from secateur.graph.weights import to_numpy
+from secateur.graph.weights import paired, to_numpy
 from secateur.graph.whole import made_whole
 
 Path = tuple[str, ...]
@@ -50,7 +50,7 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     builder = _Builder(graph, keep)
     model = builder.model(graph.model, ())
     for old, new in builder.pairs:
-        for source, target in zip(old.weights, new.weights, strict=True):
+        for source, target in paired(old, new):
             target.assign(kept_values(to_numpy(source), axes[id(source)], keep))
         compensated(old, new)
     return model
@@ -80,6 +80,7 @@ class _Builder:
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
     turns: Counter[Path] = field(default_factory=Counter)
     laid: list[Any] = field(default_factory=list)
+    names: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.calls: Mapping[str, Call] = {call.path: call for call in self.graph.calls}
@@ -192,7 +193,8 @@ class _Builder:
         def call(operation: Any, *inner_args: Any, **inner_kwargs: Any) -> Any:
             at = (*path, names(operation))
             if "/".join(at) in self.graph.opened:
-                return self._composite(at, operation, "_".join(at), inner_args, inner_kwargs)
+                name = self._unique("_".join(at))
+                return self._composite(at, operation, name, inner_args, inner_kwargs)
             if is_nested(operation):
                 shapes = [tensor.shape for tensor in _tensors((inner_args, inner_kwargs))]
                 return self._operation(at, operation, shapes)(*inner_args, **inner_kwargs)
@@ -207,9 +209,14 @@ class _Builder:
                 # What follows may need to know the lengths that the layer itself could leave open.
                 lengths = self.graph.tensors[call.outputs[0]].shape[1:]
                 config[call.rule.shape] = stated(config[call.rule.shape], lengths)
-            config["name"] = call.path.replace("/", "_")
+            config["name"] = self._unique(call.path.replace("/", "_"))
             self._keep(operation, made_again(operation, config, call.path))
         return self._called(call, operation, self.made[id(operation)], args, kwargs)
+
+    def _unique(self, name: str) -> str:
+        """Number the names of what is laid open more than once."""
+        self.names[name] += 1
+        return name if self.names[name] == 1 else f"{name}_{self.names[name]}"
 
     def _config(self, call: Call, old: Any) -> dict[str, Any]:
         tensor = self.graph.tensors[call.outputs[0]]

@@ -15,6 +15,7 @@ from keras import tree
 
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.checks import check_built, check_precision, check_weights
+from secateur.graph.configs import is_makeable
 from secateur.graph.fitting import any_batch
 from secateur.graph.follow import follow
 from secateur.graph.functional import Names, Opened, functional_of, is_nested, opened, output_spec
@@ -150,9 +151,9 @@ def _enter(
 
 
 def _can_be_laid_open(operation: Any, inner: Opened, specs: Any, sweep: Sweep) -> bool:
-    if inner.held:
+    if inner.held or opened(operation, *any_batch(specs, sweep.open_length)) is None:
         return False
-    return opened(operation, *any_batch(specs, sweep.open_length)) is not None
+    return all(is_makeable(each) for each in inner.function.operations)
 
 
 def _hold(path: tuple[str, ...], operation: Any, specs: Any, sweep: Sweep) -> None:

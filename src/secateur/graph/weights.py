@@ -16,9 +16,35 @@ def to_numpy(tensor: Any) -> np.ndarray:
 def copied(model: keras.Model) -> keras.Model:
     """Return a new model with the same layers, names and weights; the given one is untouched."""
     twin = keras.models.clone_model(model)
-    for source, target in zip(model.weights, twin.weights, strict=True):
+    for source, target in paired(model, twin):
         target.assign(source)
     return twin
+
+
+def paired(one: Any, other: Any) -> list[tuple[Any, Any]]:
+    """Return the weights of a layer or model, each with that of another one made from its config.
+
+    What is built in another way may list its weights in another order: they are known by the
+    names on the way to them, where these are the same.
+
+    Raises:
+        ValueError: they do not have as many weights.
+    """
+    if isinstance(one, keras.Model) and isinstance(other, keras.Model):
+        inner = [
+            pair for layer in one.layers for pair in paired(layer, other.get_layer(layer.name))
+        ]
+        known = {id(source): (source, target) for source, target in inner}
+        if len(known) == len(one.weights):
+            return list(known.values())
+    ways, others = _ways(one), _ways(other)
+    if ways.keys() == others.keys() and len(ways) == len(one.weights) == len(other.weights):
+        return [(variable, others[way]) for way, variable in ways.items()]
+    return list(zip(one.weights, other.weights, strict=True))
+
+
+def _ways(layer: Any) -> dict[str, Any]:
+    return {each.path.rpartition(f"{layer.name}/")[2]: each for each in layer.weights}
 
 
 def is_array(leaf: Any) -> bool:

@@ -23,6 +23,7 @@ from secateur.graph.configs import (
     Way,
     config_of,
     integers,
+    is_stock,
     made_again,
     numbers,
     shrunk,
@@ -48,25 +49,30 @@ class Said:
 
 
 def unmakeable(functional: Any) -> ModelError | None:
-    """Return why some layer of a model cannot be made from its own config, if there is one."""
+    """Return why some layer of a model cannot be saved and loaded, if there is one."""
     for operation in functional.operations:
-        if not isinstance(operation, keras.Layer) or type(operation).__module__.startswith(
-            "keras."
-        ):
-            continue
-        if is_nested(operation):
+        if not isinstance(operation, keras.Layer) or is_nested(operation) or is_stock(operation):
             continue
         try:
-            made_again(operation, operation.get_config(), operation.name)
+            new = made_again(operation, operation.get_config(), operation.name)
+            # Loading builds a layer like this before it gives it its weights.
+            new.build_from_config(operation.get_build_config() or {})
         except ModelError as error:
             return error
         except Exception as error:
-            return ModelError(
-                f"{type(operation).__name__}.get_config fails: {type(error).__name__}: {error}",
-                where=operation.name,
-                mend="Give the class a get_config and a from_config that agree.",
-            )
+            return _unloadable(operation, f"{type(error).__name__}: {error}")
+        if new.built and len(new.weights) != len(operation.weights):
+            lacks = f"{len(new.weights)} weights instead of {len(operation.weights)}"
+            return _unloadable(operation, f"its build makes {lacks}")
     return None
+
+
+def _unloadable(layer: Any, why: str) -> ModelError:
+    return ModelError(
+        f"{type(layer).__name__} cannot be loaded again once saved: {why}",
+        where=layer.name,
+        mend="Give the class a get_config, a from_config and a build that agree.",
+    )
 
 
 def has_own_class(model: keras.Model) -> bool:
