@@ -87,8 +87,9 @@ def rewritten(operation: Any, keeps: Sequence[Any], args: Any, kwargs: Any) -> t
         # Without a scale it divides by the root of the size of a head, which may shrink.
         size = args[0].shape[-1] if keeps[-1] is None else len(keeps[-1])
         return args, {**kwargs, "scale": 1 / math.sqrt(size)}
-    if isinstance(operation, Take) and (keep := keeps[operation.axis]) is not None:
-        return (args[0], _taken(args[1], keep)), kwargs
+    if isinstance(operation, Take):
+        axis: Any = operation.axis
+        return (args[0], _taken(args[1], keeps[axis])) if axis is not None else args, kwargs
     if isinstance(operation, Slice):
         starts = [
             start if keep is None else int(np.count_nonzero(keep[:start]))
@@ -135,9 +136,9 @@ def _shrunk(key: Any, keep: np.ndarray) -> Any:
     return int(before[key % len(keep)])
 
 
-def _taken(indices: Any, keep: np.ndarray) -> Any:
+def _taken(indices: Any, keep: np.ndarray | None) -> Any:
     """Return the indices that name, of what is kept, what some name of all."""
-    if keep.all():
+    if keep is None or keep.all():
         return indices
     places = np.asarray(indices) % len(keep)
     return (np.cumsum(keep) - 1)[places[keep[places]]].astype("int32")

@@ -88,14 +88,14 @@ class Elementwise:
             without the batch axis, some of them of length one.
         fixed: axes that are computed across (as by a softmax), and so may not shrink.
         reason: why they may not.
-        mixes: whether the operation computes across the last axis as a normalisation does, so
-            that a cut changes what the remaining units become.
+        mixes: the axis that the operation normalises across, so that a cut changes what the
+            remaining units become.
     """
 
     weights: tuple[str, ...] = ()
     fixed: tuple[int, ...] = ()
     reason: str | None = None
-    mixes: bool = False
+    mixes: int | None = None
 
 
 @dataclass(frozen=True)

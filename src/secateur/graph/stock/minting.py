@@ -138,6 +138,18 @@ def _(layer: Any) -> Rule:
     return Pin(f"TimeDistributed over {type(layer.layer).__name__} is not followed")
 
 
+@register(layers.SpectralNormalization)
+def _(layer: Any) -> Rule:
+    rule = rule_of(layer.layer)
+    if isinstance(rule, Flow) and rule.mints and rule.size and "kernel" in rule.writes:
+        writes = {**rule.writes, "vector_u": rule.writes["kernel"]}
+        return replace(rule, writes=writes, size=f"layer.config.{rule.size}")
+    return Pin(f"SpectralNormalization of {type(layer.layer).__name__} is not followed")
+
+
+# ---- layers that are opened ----------------------------------------------------------------------
+
+
 @register(layers.Bidirectional)
 def _(layer: Any) -> Rule:
     ways = (layer.forward_layer, layer.backward_layer)

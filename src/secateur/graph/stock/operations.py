@@ -78,9 +78,11 @@ def _(operation: Any) -> Rule:
 
 @register(nn.RMSNorm, nn.LayerNorm, nn.Normalize)
 def _(operation: Any) -> Rule:
-    if axes_of(operation.axis) != (-1,):
-        return Pin(f"{type(operation).__name__} over other axes than the last")
-    return Elementwise(mixes=True)
+    axis, *more = axes_of(operation.axis)
+    # A scale and an offset lie along the last axis.
+    if more or axis is None or (axis != -1 and not isinstance(operation, nn.Normalize)):
+        return Pin(f"{type(operation).__name__} over axes {operation.axis}")
+    return Elementwise(mixes=axis)
 
 
 @register(nn.OneHot, nn.MultiHot)
