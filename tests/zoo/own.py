@@ -60,17 +60,6 @@ def tied_embedding():
 
 
 @wiring
-def tied_dense():
-    x = i = keras.Input((12,))
-    one, two = layers.Dense(12, "relu"), layers.Dense(12)
-    x = two(one(x))
-    two._tracker.unlock()
-    two._kernel = one.kernel
-    two._tracker.lock()
-    return keras.Model(i, layers.Dense(3)(layers.Dense(24, "relu")(x)))
-
-
-@wiring
 def convolutions_by_operations():
     x = i = keras.Input((8, 8, 3))
     x = StandardisedConv(16, groupwise=True)(conv(x, 16))
