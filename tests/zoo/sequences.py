@@ -111,8 +111,8 @@ def recurrent_cells():
 def stacked_cells():
     x = i = keras.Input((6, 5))
     cells = layers.StackedRNNCells([layers.GRUCell(8), layers.GRUCell(12)])
-    x = layers.RNN(cells)(layers.Dense(24, "relu")(layers.Dense(32, "relu")(x)))
-    return keras.Model(i, layers.Dense(2)(layers.Dense(24, "relu")(x)))
+    x = layers.RNN(cells)(layers.Dense(16, "relu")(layers.Dense(64, "relu")(x)))
+    return keras.Model(i, layers.Dense(2)(layers.Dense(64, "relu")(x)))
 
 
 @wiring
