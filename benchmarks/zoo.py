@@ -2,6 +2,7 @@
 
     python benchmarks/zoo.py                       # all of them, with random weights
     python benchmarks/zoo.py ResNet50 NASNetLarge  # some
+    python benchmarks/zoo.py --small               # instead, every tiny wiring of the tests
 
 Each model runs in a process of its own, so that peak memory is its own. `cut = mask` is the largest
 difference between the outputs of the cut and of the masked model, relative to the largest output;
@@ -137,7 +138,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--small", action="store_true", help="the wirings of tests/zoo")
     options = parser.parse_args()
+    if options.small:
+        import wirings
+
+        sys.exit(wirings.main(options.models))
     if options.one:
         print(json.dumps(one(options.one)))
         return

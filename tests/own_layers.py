@@ -55,3 +55,76 @@ class ClassToken(layers.Layer):
     def call(self, x):
         token = keras.ops.broadcast_to(self.token, (keras.ops.shape(x)[0], 1, x.shape[-1]))
         return keras.ops.concatenate([token, x], axis=1) + self.position
+
+
+@keras.saving.register_keras_serializable("zoo")
+class TiedEmbedding(layers.Layer):
+    """A table of words that is the output projection as well."""
+
+    def __init__(self, words, width, **options):
+        super().__init__(**options)
+        self.words, self.width = words, width
+
+    def build(self, shape):
+        self.table = self.add_weight(name="table", shape=(self.words, self.width))
+
+    def call(self, x, project=False):
+        if project:
+            return keras.ops.matmul(x, keras.ops.transpose(self.table))
+        return keras.ops.take(self.table, x, axis=0)
+
+    def get_config(self):
+        return {**super().get_config(), "words": self.words, "width": self.width}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class StandardisedConv(layers.Layer):
+    """A convolution by operations, the kernel of which is the layer's own, and one a channel."""
+
+    def __init__(self, filters, groupwise=False, **options):
+        super().__init__(**options)
+        self.filters, self.groupwise = filters, groupwise
+
+    def build(self, shape):
+        kernel = (3, 3, shape[-1], 1 if self.groupwise else self.filters)
+        self.kernel = self.add_weight(name="kernel", shape=kernel)
+        self.bias = self.add_weight(name="bias", shape=(self.filters,))
+
+    def call(self, x):
+        way = keras.ops.depthwise_conv if self.groupwise else keras.ops.conv
+        return way(x, self.kernel * 0.5, padding="same") + self.bias
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "groupwise": self.groupwise}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class GlobalResponse(layers.Layer):
+    """The normalisation of ConvNeXt V2: a channel's norm over the image by the mean of them."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(name="scale", shape=(1, 1, 1, shape[-1]))
+
+    def call(self, x):
+        norm = keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=(1, 2), keepdims=True))
+        return x + x * self.scale * norm / (keras.ops.mean(norm, axis=-1, keepdims=True) + 1e-6)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Projection(layers.Layer):
+    """A dense layer by operations, with a root mean square norm by operations behind it."""
+
+    def __init__(self, width, **options):
+        super().__init__(**options)
+        self.width = width
+
+    def build(self, shape):
+        self.kernel = self.add_weight(name="kernel", shape=(shape[-1], self.width))
+        self.scale = self.add_weight(name="scale", shape=(self.width,))
+
+    def call(self, x):
+        y = keras.ops.dot(x, self.kernel)
+        return keras.ops.rms_normalization(y, scale=self.scale, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}

@@ -58,6 +58,8 @@ def normalise(x, s, scene):
         layers.UnitNormalization(),
         layers.GroupNormalization(-1),
         layers.LayerNormalization(axis=1),
+        layers.RMSNormalization(),
+        ops.rms_normalization,
     )(x)
 
 
@@ -153,8 +155,49 @@ def stack(x, s, scene):
 
 
 @step()
+def taken(x, s, scene):
+    width = x.shape[-1]
+    return s.of(
+        lambda: ops.take(x, [(7 * n + s.width) % width for n in range(1 + width // 2)], axis=-1),
+        lambda: ops.take(x, [0, -1], axis=1),
+        lambda: ops.unstack(x, axis=1)[:3] if len(x.shape) > 2 else None,
+        lambda: ops.cumsum(x, axis=1),
+        lambda: ops.sort(x, axis=s.of(1, -1)),
+        lambda: ops.log_softmax(x, axis=1),
+        lambda: ops.std(x, axis=-1, keepdims=True),
+    )()
+
+
+@step()
+def gated(x, s, scene):
+    """A gated feed-forward network, from two layers or from the halves of one."""
+    if s.bit(0):
+        value, gate = layers.Dense(s.width)(x), layers.Dense(s.width)(x)
+    else:
+        value, gate = ops.split(layers.Dense(2 * s.width)(x), 2, axis=-1)
+    y = layers.Dense(x.shape[-1])(value * (ops.silu(gate) if s.bit(1) else ops.sigmoid(gate)))
+    return layers.Add()([x, y]) if s.bit(2) else y
+
+
+@step(VECTOR)
+def compared(x, s, scene):
+    """Products and distances of vectors, which sum over their units."""
+    name = activation_of(s)
+    other = layers.Dense(x.shape[-1], activation=name)(scene.pick(s.far, VECTOR))
+    x = layers.Dense(x.shape[-1], activation=name)(x) if s.bit(3) else x
+    return s.of(
+        lambda: layers.Dot(axes=-1)([x, other]),
+        lambda: layers.Dot(axes=-1, normalize=True)([x, other]),
+        lambda: ops.norm(x - other, axis=-1, keepdims=True),
+        lambda: ops.sum(ops.square(x - other), axis=-1, keepdims=True),
+        lambda: ops.matmul(ops.expand_dims(x, 1), ops.expand_dims(other, 2))[:, 0],
+        lambda: ops.einsum("bi,bi->b", x, other)[:, None],
+    )()
+
+
+@step()
 def reduce(x, s, scene):
-    way = s.of(ops.mean, ops.sum, ops.max, ops.min)
+    way = s.of(ops.mean, ops.sum, ops.max, ops.min, ops.var, ops.logsumexp)
     if s.bit(2) and len(x.shape) > 2:
         return way(x, axis=1)
     return way(x, axis=-1, keepdims=True)

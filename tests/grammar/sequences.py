@@ -84,7 +84,7 @@ def transformer(x, s, scene):
     if x.shape[1] > 32:
         return None
     width = x.shape[-1]
-    norm = layers.LayerNormalization if s.bit(0) else layers.BatchNormalization
+    norm = s.of(layers.LayerNormalization, layers.BatchNormalization, layers.RMSNormalization)
     y = norm()(x)
     attention = layers.MultiHeadAttention(1 + s.width % 3, 1 + s.width % 4, use_bias=False)
     x = layers.Add()([x, attention(y, y)])
@@ -110,6 +110,10 @@ def products(x, s, scene):
         return None
     if s.bit(0):
         return ops.einsum("bti,btj->bij", x, other)
+    if s.bit(1) and other.shape[-1] == x.shape[-1]:
+        # It sums over units, which are not zero behind every activation.
+        y = layers.Dense(x.shape[-1], activation=activation_of(s))(other)
+        return ops.matmul(x, ops.transpose(y, (0, 2, 1)))
     return ops.matmul(ops.transpose(x, (0, 2, 1)), other)
 
 

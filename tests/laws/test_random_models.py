@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from grammar import build, programs
 from secateur.errors import BudgetError, PlanError
 from secateur.graph.observe import observe
-from secateur.graph.rule import Flow
 from secateur.graph.trace import trace
 from secateur.planning.plan import GroupCut, Plan, plan
 from secateur.steps.cutting import cut
 from secateur.steps.masks import mask
-from zoo import assert_same, inputs_of, model_of, outputs
+from zoo import assert_same, inputs_of, mixed_axis, model_of, outputs
 
 EXAMPLES = int(os.environ.get("SECATEUR_EXAMPLES", "60"))
 SEARCH = settings(
@@ -64,10 +63,10 @@ def budgeted(graph, budget, share, scope, by):
 def mixes_what_is_cut(graph, keep):
     """Say whether a layer that normalises across its units loses some of them."""
     for call in graph.calls:
-        if isinstance(call.rule, Flow) and call.rule.mixes:
-            ids = graph.tensors[call.inputs[0]].axes[call.rule.axis]
-            if ids is not None and not keep[ids].all():
-                return True
+        axis = mixed_axis(call.rule)
+        ids = None if axis is None else graph.tensors[call.inputs[0]].axes[axis]
+        if ids is not None and not keep[ids].all():
+            return True
     return False
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from secateur.graph.rule import Contract, Elementwise, Flow, Per, Pin, Pool, Rule
+from secateur.graph.rule import Contract, Elementwise, Flow, Per, Pin, Pool, Rule, expanded
 from secateur.graph.sweep import Pending, Sweep
 from secateur.graph.units import Axes, Ids
+from secateur.graph.vanish import vanishes
 
 
 @singledispatch
@@ -86,8 +87,10 @@ def _(rule: Elementwise, sweep: Sweep, call: Pending) -> list[Axes]:
             if value.shape[back] < length:
                 sweep.ledger.pin(value.axes[back], f"{call.path} repeats it over an axis")
         axes.append(met)
-    for axis in rule.fixed:
-        sweep.ledger.pin(axes[axis % len(axes)], rule.reason or "")
+    for back in (axis % len(shape) - len(shape) for axis in rule.fixed):
+        for value in inputs:
+            if -back <= len(value.shape):
+                sweep.ledger.pin(value.axes[back], rule.reason or "")
     for variable in getattr(call.operation, "weights", ()):
         if variable.name in rule.weights:
             for axis, length in enumerate(variable.shape):
@@ -127,6 +130,10 @@ def _(rule: Contract, sweep: Sweep, call: Pending) -> list[Axes]:
     inputs = call.inputs
     if len(inputs) < len(rule.inputs):
         return follow(Pin("it multiplies by a constant"), sweep, call)
+    if not _fits(rule, call):
+        return follow(
+            Pin("it multiplies tensors of other shapes than its rule is for"), sweep, call
+        )
     for extra in inputs[len(rule.inputs) :]:
         sweep.pin(extra, extra.live(), f"{call.path} takes it as a mask")
     read = [expanded(text, len(v.shape)) for text, v in zip(rule.inputs, inputs, strict=False)]
@@ -154,8 +161,30 @@ def _(rule: Contract, sweep: Sweep, call: Pending) -> list[Axes]:
         sweep.ledger.pin(labels.ids[label], rule.keeps or "")
     for label in rule.fixed:
         sweep.ledger.pin(labels.ids.get(label), f"{call.path} computes across this axis")
+    weighed = "".join(text for name, text in rule.weights.items() if name in variables)
+    for label in set("".join(read)) - {*output, *rule.fixed, *weighed}:
+        holders = [(v, t.index(label)) for t, v in zip(read, inputs, strict=False) if label in t]
+        if not any(vanishes(sweep, value, axis) for value, axis in holders):
+            why = f"{call.path} sums over it, and what is cut does not become zero"
+            sweep.ledger.pin(labels.ids.get(label), why)
+    for label, length in zip(output, call.shapes[0], strict=True):
+        labels.sizes.setdefault(label, length)
     _count(rule, sweep, call, labels, variables)
     return [tuple(labels.ids.get(label) for label in output)] * len(call.shapes)
+
+
+def _fits(rule: Contract, call: Pending) -> bool:
+    """Say whether the tensors of a call have the ranks and lengths that the labels ask for."""
+    sizes: dict[str, int] = {}
+    shapes = [value.shape for value in call.inputs[: len(rule.inputs)]]
+    for text, shape in zip((*rule.inputs, rule.output), (*shapes, call.shapes[0]), strict=True):
+        labels = expanded(text, len(shape))
+        if len(labels) != len(shape):
+            return False
+        for label, length in zip(labels, shape, strict=True):
+            if length not in (1, sizes.setdefault(label, length)) and sizes[label] != 1:
+                return False
+    return True
 
 
 @dataclass
@@ -181,15 +210,6 @@ class _Labels:
             self.sizes[label], self.ids[label] = length, line
         else:
             self.sweep.ledger.pin(line, f"{self.path} repeats it over an axis")
-
-
-def expanded(labels: str, rank: int) -> str:
-    """Write capital letters for an ellipsis; the last one is always the axis before the named."""
-    named = labels.replace("...", "")
-    if named == labels:
-        return labels
-    missing = rank - len(named)
-    return labels.replace("...", "ABCDEFGH"[8 - missing :])
 
 
 def _count(

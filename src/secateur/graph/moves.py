@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from keras import tree
-from keras.src.ops.numpy import GetItem
+from keras.src.ops.numpy import GetItem, Take
 
 from secateur.graph.follow import follow
 from secateur.graph.refit import full_key
 from secateur.graph.rule import Move, Pin
 from secateur.graph.sweep import Pending, Sweep, Value
 from secateur.graph.units import Axes, Ids, components, gather, spread, varying
+from secateur.graph.vanish import vanishes
 from secateur.graph.weights import is_array, to_numpy
 
 
@@ -24,12 +26,16 @@ def _(rule: Move, sweep: Sweep, call: Pending) -> list[Axes]:
         sweep.pin(other, other.live(), f"{call.path} takes positions from it")
     axes: list[list[Ids | None]] = [[None] * len(shape) for shape in call.shapes]
     counts = (*rule.counts, *strided(call))
+    summed: set[int] = set()
     for value in inputs:
-        for axis in rule.reduces:
-            sweep.pin(value, _lines(value, axis), f"{call.path} computes across this axis")
+        for axis in chain.from_iterable(_lines(value, each) for each in rule.reduces):
+            if rule.adds and vanishes(sweep, value, axis):
+                summed.add(axis)
+            else:
+                sweep.pin(value, [axis], f"{call.path} computes across this axis")
         for axis in counts:
             sweep.pin(value, _lines(value, axis), f"{call.path} counts positions on this axis")
-    for axis in sorted({axis for value in inputs for axis in value.live()}):
+    for axis in sorted({axis for value in inputs for axis in value.live()} - summed):
         carried = [v for v in inputs if len(v.shape) > axis and v.axes[axis] is not None]
         arrays = _ran(rule, call, axis, carried)
         if arrays is None:
@@ -48,8 +54,12 @@ def _lines(value: Value, axis: int | None) -> list[int]:
     return value.live() if axis is None else [axis % len(value.shape)]
 
 
-def strided(call: Pending) -> list[int]:
-    """Return the axes of which a call takes every n-th position."""
+def strided(call: Pending) -> list[int | None]:
+    """Return the axes of which a call takes positions that no smaller argument can name."""
+    if isinstance(call.operation, Take):
+        _, indices = call.args
+        named = not isinstance(indices, Value) and np.ndim(indices) == 1
+        return [] if named and call.operation.axis is not None else [call.operation.axis]
     if not isinstance(call.operation, GetItem):
         return []
     value, key = call.args
@@ -75,9 +85,9 @@ def _ran(rule: Move, call: Pending, axis: int, carried: list[Value]) -> list[np.
     if rule.reduces:
         # Along an axis without ids all values are the same, so the largest is any of them.
         (array,) = (leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, np.ndarray))
-        shape = call.shapes[0]
         axes = tuple(range(array.ndim)) if None in rule.reduces else rule.reduces
-        return [np.amax(array, axis=axes).reshape(shape)]  # type: ignore[arg-type]
+        found = np.amax(array, axis=axes)  # type: ignore[arg-type]
+        return [found.reshape(shape) for shape in call.shapes]
     # What a padding adds is no unit, whatever its value.
     kwargs.pop("constant_values", None)
     try:

@@ -33,4 +33,4 @@ def _is_alone(node: Any) -> bool:
     rule = rule_of(node.operation)
     constants = (*node.arguments.args, *node.arguments.kwargs.values())
     apart = any(is_array(leaf) and not isinstance(leaf, keras.KerasTensor) for leaf in constants)
-    return isinstance(rule, Elementwise) and not rule.fixed and not apart
+    return isinstance(rule, Elementwise) and not rule.fixed and rule.mixes is None and not apart

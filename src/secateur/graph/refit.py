@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from keras import layers
+from keras.src.ops.core import Slice
 from keras.src.ops.nn import DotProductAttention
-from keras.src.ops.numpy import GetItem, Split
+from keras.src.ops.numpy import GetItem, Split, Take
 
 from secateur.errors import ModelError
 from secateur.graph.rule import Contract, Flow, Move, Rule
@@ -86,6 +87,15 @@ def rewritten(operation: Any, keeps: Sequence[Any], args: Any, kwargs: Any) -> t
         # Without a scale it divides by the root of the size of a head, which may shrink.
         size = args[0].shape[-1] if keeps[-1] is None else len(keeps[-1])
         return args, {**kwargs, "scale": 1 / math.sqrt(size)}
+    if isinstance(operation, Take):
+        axis: Any = operation.axis
+        return (args[0], _taken(args[1], keeps[axis])) if axis is not None else args, kwargs
+    if isinstance(operation, Slice):
+        starts = [
+            start if keep is None else int(np.count_nonzero(keep[:start]))
+            for start, keep in zip(args[1], keeps, strict=True)
+        ]
+        return (args[0], tuple(starts)), kwargs
     if not isinstance(operation, GetItem):
         return args, kwargs
     tensor, key = args
@@ -124,6 +134,14 @@ def _shrunk(key: Any, keep: np.ndarray) -> Any:
             mend="Keep the layers before it whole with keep=.",
         )
     return int(before[key % len(keep)])
+
+
+def _taken(indices: Any, keep: np.ndarray | None) -> Any:
+    """Return the indices that name, of what is kept, what some name of all."""
+    if keep is None or keep.all():
+        return indices
+    places = np.asarray(indices) % len(keep)
+    return (np.cumsum(keep) - 1)[places[keep[places]]].astype("int32")
 
 
 def _reshaped(target: Any, shape: Shape) -> tuple[int | None, ...]:

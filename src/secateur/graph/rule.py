@@ -88,11 +88,14 @@ class Elementwise:
             without the batch axis, some of them of length one.
         fixed: axes that are computed across (as by a softmax), and so may not shrink.
         reason: why they may not.
+        mixes: the axis that the operation normalises across, so that a cut changes what the
+            remaining units become.
     """
 
     weights: tuple[str, ...] = ()
     fixed: tuple[int, ...] = ()
     reason: str | None = None
+    mixes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Move:
         counts: axes along which the operation counts positions (a roll by three, every second),
             so that units on them must stay; `None` in it stands for all of them.
         moved: how many of its tensors it moves, if not all; the others say where to.
+        adds: whether what it reduces is summed, so that units may be missing from the sum.
     """
 
     shape: str | None = None
@@ -121,6 +125,7 @@ class Move:
     reduces: tuple[int | None, ...] = ()
     counts: tuple[int | None, ...] = ()
     moved: int | None = None
+    adds: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,15 @@ class Pin:
 
 
 Rule = Flow | Elementwise | Pool | Move | Contract | Open | Pin
+
+
+def expanded(labels: str, rank: int) -> str:
+    """Write capital letters for an ellipsis; the last one is always the axis before the named."""
+    named = labels.replace("...", "")
+    if named == labels:
+        return labels
+    missing = rank - len(named)
+    return labels.replace("...", "ABCDEFGH"[8 - missing :])
 
 
 @singledispatch
