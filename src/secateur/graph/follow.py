@@ -47,6 +47,8 @@ def _(rule: Flow, sweep: Sweep, call: Pending) -> list[Axes]:
     for name, where in rule.writes.items():
         role = "write" if rule.mints else "pass"
         sweep.attach(call.path, variables.get(name), where, written, written, role)
+    if rule.mixes:
+        sweep.mixed.append((call.path, written))
     if rule.keeps and written is not None:
         sweep.ledger.pin(written, rule.keeps)
     for name, per in rule.macs.items():
@@ -91,6 +93,8 @@ def _(rule: Elementwise, sweep: Sweep, call: Pending) -> list[Axes]:
         for value in inputs:
             if -back <= len(value.shape):
                 sweep.ledger.pin(value.axes[back], rule.reason or "")
+    if rule.mixes is not None:
+        sweep.mixed.append((call.path, axes[rule.mixes % len(axes)]))
     for variable in getattr(call.operation, "weights", ()):
         if variable.name in rule.weights:
             for axis, length in enumerate(variable.shape):

@@ -105,6 +105,7 @@ class Graph:
         units: how many units there are.
         open_length: what stands in for lengths that the model leaves open.
         said: for a model that is made again as a whole, what its config can say.
+        mixed: calls that normalise across units, each with these units.
         alike: names of groups that must be of one width, because one number says it.
     """
 
@@ -120,6 +121,7 @@ class Graph:
     fixed: tuple[Group, ...]
     units: int
     open_length: int | None = None
+    mixed: tuple[tuple[str, Ids], ...] = ()
     said: tuple[Said, ...] = ()
     alike: tuple[tuple[str, ...], ...] = ()
 
@@ -164,6 +166,7 @@ class Graph:
             fixed=tuple(group for group in groups if not group.free.any()),
             units=count,
             open_length=sweep.open_length,
+            mixed=tuple((path, settled.unit[i]) for path, i in sweep.mixed if i is not None),
             said=said,
             alike=_alike(model, said, sweep, groups),
         )
@@ -194,6 +197,13 @@ class Graph:
         keep = self.everything() if keep is None else keep
         multiplied = (*self.weights.values(), *self.products)
         return sum(prod(kept_shape(w.shape, w.axes, keep)) * w.uses for w in multiplied)
+
+    def mixing(self, keep: np.ndarray) -> list[str]:
+        """Return the calls that normalise across units of which some are not kept.
+
+        What is left of those units is then normalised by other figures than before.
+        """
+        return [path for path, units in self.mixed if not keep[units].all()]
 
     def widths(self, keep: np.ndarray) -> dict[str, tuple[int, int]]:
         """Return the output width before and after, of each layer that makes units."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from keras import tree
-from keras.src.ops.numpy import GetItem, Take
+from keras.src.ops.numpy import GetItem, Mean, Multiply, Power, Square, Take
 
 from secateur.graph.follow import follow
 from secateur.graph.refit import full_key
@@ -31,6 +31,9 @@ def _(rule: Move, sweep: Sweep, call: Pending) -> list[Axes]:
         for axis in chain.from_iterable(_lines(value, each) for each in rule.reduces):
             if rule.adds and vanishes(sweep, value, axis):
                 summed.add(axis)
+            elif _is_root_mean_square(sweep, call, value, axis):
+                summed.add(axis)
+                sweep.mixed.append((call.path, value.axes[axis]))
             else:
                 sweep.pin(value, [axis], f"{call.path} computes across this axis")
         for axis in counts:
@@ -48,6 +51,19 @@ def _(rule: Move, sweep: Sweep, call: Pending) -> list[Axes]:
             else:
                 line[found[0]] = _filled(sweep, call.path, found[1])
     return [tuple(line) for line in axes]
+
+
+def _is_root_mean_square(sweep: Sweep, call: Pending, value: Value, axis: int) -> bool:
+    """Say whether a call is the heart of a normalisation: the mean of squares over the features."""
+    operation = call.operation
+    if not isinstance(operation, Mean) or not operation.keepdims or axis != len(value.shape) - 1:
+        return False
+    made = next((c for c in reversed(sweep.calls) if value.index in c.outputs), None)
+    if made is None:
+        return False
+    squares = isinstance(made.operation, Multiply) and len(set(made.inputs)) == 1
+    power = isinstance(made.operation, Power) and made.args[1] == 2
+    return squares or power or isinstance(made.operation, Square)
 
 
 def _lines(value: Value, axis: int | None) -> list[int]:

@@ -80,7 +80,7 @@ class _Builder:
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
     turns: Counter[Path] = field(default_factory=Counter)
     laid: list[Any] = field(default_factory=list)
-    names: Counter[str] = field(default_factory=Counter)
+    names: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.calls: Mapping[str, Call] = {call.path: call for call in self.graph.calls}
@@ -215,8 +215,12 @@ class _Builder:
 
     def _unique(self, name: str) -> str:
         """Number the names of what is laid open more than once."""
-        self.names[name] += 1
-        return name if self.names[name] == 1 else f"{name}_{self.names[name]}"
+        number, free = 1, name
+        while free in self.names:
+            number += 1
+            free = f"{name}_{number}"
+        self.names.add(free)
+        return free
 
     def _config(self, call: Call, old: Any) -> dict[str, Any]:
         tensor = self.graph.tensors[call.outputs[0]]

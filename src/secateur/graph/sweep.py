@@ -132,6 +132,7 @@ class Sweep:
     opened: dict[str, list[Composite]] = field(default_factory=dict)
     shared: dict[int, list[Value]] = field(default_factory=dict)
     named: Counter[str] = field(default_factory=Counter)
+    mixed: list[tuple[str, Ids | None]] = field(default_factory=list)
     open_length: int | None = None
     whole: bool = False
     said: dict[str, list[list[Place]]] = field(default_factory=dict)

@@ -22,7 +22,8 @@ from secateur.graph.functional import Names, Opened, functional_of, is_nested, o
 from secateur.graph.graph import Graph
 from secateur.graph.rule import Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
-from secateur.graph.whole import Said, has_own_class, hold, said_by, unmakeable
+from secateur.graph.weights import has_own_class
+from secateur.graph.whole import Said, hold, said_by, unmakeable
 
 # One of these stands in for a length that the model leaves open (image size, time steps): the
 # first that the model can be run with, for a table of positions may be shorter.

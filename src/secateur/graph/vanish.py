@@ -90,7 +90,7 @@ def _zero_at(call: Call, zero: dict[int, bool], sign: int) -> bool:
         if not isinstance(leaf, Value):
             return leaf
         anything = (sign > 0) if leaf.dtype == "bool" else sign * (1.3 + 0.7 * leaf.index)
-        number = 0 if zero[leaf.index] else anything
+        number = 0 if zero.get(leaf.index) else anything
         return np.full((1,) * len(leaf.shape), number).astype(leaf.dtype)
 
     laid: Any = tree.map_structure(lay, (call.args, call.kwargs))

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.models.functional import Functional
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
@@ -15,10 +16,18 @@ def to_numpy(tensor: Any) -> np.ndarray:
 
 def copied(model: keras.Model) -> keras.Model:
     """Return a new model with the same layers, names and weights; the given one is untouched."""
-    twin = keras.models.clone_model(model)
+    own = has_own_class(model)
+    twin: Any = (
+        type(model).from_config(model.get_config()) if own else keras.models.clone_model(model)
+    )
     for source, target in paired(model, twin):
         target.assign(source)
     return twin
+
+
+def has_own_class(model: keras.Model) -> bool:
+    """Say whether a model is of a class that says in its config how it is built."""
+    return type(model) not in (keras.Model, keras.Sequential, Functional)
 
 
 def paired(one: Any, other: Any) -> list[tuple[Any, Any]]:

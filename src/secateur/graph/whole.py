@@ -13,7 +13,6 @@ from itertools import zip_longest
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from secateur.errors import ModelError
 from secateur.graph.configs import (
@@ -56,7 +55,8 @@ def unmakeable(functional: Any) -> ModelError | None:
         try:
             new = made_again(operation, operation.get_config(), operation.name)
             # Loading builds a layer like this before it gives it its weights.
-            new.build_from_config(operation.get_build_config() or {})
+            if not new.built:
+                new.build_from_config(operation.get_build_config() or {})
         except ModelError as error:
             return error
         except Exception as error:
@@ -73,11 +73,6 @@ def _unloadable(layer: Any, why: str) -> ModelError:
         where=layer.name,
         mend="Give the class a get_config, a from_config and a build that agree.",
     )
-
-
-def has_own_class(model: keras.Model) -> bool:
-    """Say whether a model is of a class that says in its config how it is built."""
-    return type(model) not in (keras.Model, keras.Sequential, Functional)
 
 
 def said_by(model: keras.Model, sweep: Sweep, swept: Callable[[Any], Sweep]) -> tuple[Said, ...]:
