@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import keras
@@ -40,12 +41,13 @@ def paired(one: Any, other: Any) -> list[tuple[Any, Any]]:
         ValueError: they do not have as many weights.
     """
     if isinstance(one, keras.Model) and isinstance(other, keras.Model):
-        inner = [
-            pair for layer in one.layers for pair in paired(layer, other.get_layer(layer.name))
-        ]
-        known = {id(source): (source, target) for source, target in inner}
-        if len(known) == len(one.weights):
-            return list(known.values())
+        layers = [layer for layer in one.layers if layer.weights]
+        named = {layer.name: layer for layer in other.layers}
+        if all(layer.name in named for layer in layers):
+            inner = chain.from_iterable(paired(layer, named[layer.name]) for layer in layers)
+            known = {id(source): (source, target) for source, target in inner}
+            if len(known) == len(one.weights):
+                return list(known.values())
     ways, others = _ways(one), _ways(other)
     if ways.keys() == others.keys() and len(ways) == len(one.weights) == len(other.weights):
         return [(variable, others[way]) for way, variable in ways.items()]
