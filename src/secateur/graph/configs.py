@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from typing import Any
 
 import keras
@@ -37,17 +36,35 @@ def made_again(old: Any, config: dict[str, Any], path: str) -> Any:
         ) from error
 
 
-def is_makeable(operation: Any) -> bool:
-    """Say whether an operation can be made from its own config."""
+def fault_of(operation: Any) -> ModelError | None:
+    """Return why an operation cannot be saved and loaded, if so."""
     try:
-        made_again(operation, operation.get_config(), operation.name)
-    except Exception:
-        return False
-    return True
+        new = made_again(operation, operation.get_config(), operation.name)
+        if is_stock(operation):
+            return None
+        # Loading builds a layer like this before it gives it its weights.
+        if not new.built:
+            new.build_from_config(operation.get_build_config() or {})
+    except ModelError as error:
+        return error
+    except Exception as error:
+        return _unloadable(operation, f"{type(error).__name__}: {error}")
+    if new.built and len(new.weights) != len(operation.weights):
+        lacks = f"{len(new.weights)} weights instead of {len(operation.weights)}"
+        return _unloadable(operation, f"its build makes {lacks}")
+    return None
+
+
+def _unloadable(layer: Any, why: str) -> ModelError:
+    return ModelError(
+        f"{type(layer).__name__} cannot be loaded again once saved: {why}",
+        where=layer.name,
+        mend="Give the class a get_config, a from_config and a build that agree.",
+    )
 
 
 def is_stock(layer: Any) -> bool:
-    """Say whether a layer is one of those that come with Keras."""
+    """Say whether a layer or operation is one of those that come with Keras."""
     return type(layer).__module__.startswith("keras.")
 
 
@@ -97,19 +114,20 @@ def integers(config: Any, way: Way = ()) -> Iterator[tuple[Way, int]]:
 
 def with_numbers(config: Any, ways: Sequence[Way], values: Sequence[int]) -> Any:
     """Return a config with other numbers at some places."""
-    changed = deepcopy(config)
     for way, value in zip(ways, values, strict=True):
-        _set(changed, way, value)
-    return changed
+        config = _with_number(config, way, value)
+    return config
 
 
-def _set(config: Any, way: Way, value: int) -> None:
-    *steps, last = way
-    for step in steps:
-        if isinstance(config[step], tuple):
-            config[step] = list(config[step])
-        config = config[step]
-    config[last] = value
+def _with_number(config: Any, way: Way, value: int) -> Any:
+    if not way:
+        return value
+    step, *rest = way
+    if isinstance(config, dict):
+        return {**config, step: _with_number(config[step], tuple(rest), value)}
+    items = list(config)
+    items[step] = _with_number(items[step], tuple(rest), value)
+    return type(config)(items)
 
 
 def shrunk(before: Sequence[Shape], after: Sequence[Shape]) -> tuple[list[Place], int, int] | None:

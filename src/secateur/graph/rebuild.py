@@ -14,7 +14,7 @@ from keras.src.ops.nn import DotProductAttention
 from keras.src.ops.numpy import Split
 
 from secateur.errors import ModelError
-from secateur.graph.configs import made_again
+from secateur.graph.configs import fault_of, is_stock, made_again
 from secateur.graph.fitting import Wanted, any_batch, fitting
 from secateur.graph.functional import Names, functional_of, is_nested, opened
 from secateur.graph.graph import Graph, kept_shape
@@ -165,7 +165,9 @@ class _Builder:
                     for tensor in (self.graph.tensors[index] for index in composite.outputs)
                 ],
             )
-            new = fitting(old, name, wanted, composite.specs, args, kwargs)
+            new = None
+            if is_stock(old) or fault_of(old) is None:
+                new = fitting(old, name, wanted, composite.specs, args, kwargs)
             if new is None:
                 return self._laid_open(path, old, composite, args, kwargs)
             self._keep(old, new)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from secateur.errors import ModelError
 from secateur.graph.configs import Place, described
 from secateur.graph.fitting import sayable
 from secateur.graph.rule import At, Rule, Where
@@ -135,6 +136,7 @@ class Sweep:
     mixed: list[tuple[str, Ids | None]] = field(default_factory=list)
     open_length: int | None = None
     whole: bool = False
+    faults: list[ModelError] = field(default_factory=list)
     said: dict[str, list[list[Place]]] = field(default_factory=dict)
 
     def value(self, shape: tuple[int, ...], dtype: str, axes: Axes) -> Value:

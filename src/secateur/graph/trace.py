@@ -15,7 +15,7 @@ from keras import tree
 
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.checks import check_built, check_precision, check_weights
-from secateur.graph.configs import is_makeable
+from secateur.graph.configs import fault_of, is_stock
 from secateur.graph.fitting import any_batch
 from secateur.graph.follow import follow
 from secateur.graph.functional import Names, Opened, functional_of, is_nested, opened, output_spec
@@ -23,7 +23,7 @@ from secateur.graph.graph import Graph
 from secateur.graph.rule import Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
 from secateur.graph.weights import has_own_class
-from secateur.graph.whole import Said, hold, said_by, unmakeable
+from secateur.graph.whole import Said, hold, said_by
 
 # One of these stands in for a length that the model leaves open (image size, time steps): the
 # first that the model can be run with, for a table of positions may be shorter.
@@ -45,21 +45,21 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
             are not finite.
     """
     check_built(model)
-    functional = functional_of(model)
+    functional_of(model)
     check_precision(model)
     check_weights(model)
-    broken = unmakeable(functional)
-    if broken is not None and not has_own_class(model):
-        raise broken
-    sweep = _swept(model, shapes or {}, whole=broken is not None)
+    sweep = _swept(model, shapes or {})
     said: tuple[Said, ...] = ()
-    if broken is not None:
+    if sweep.faults:
+        if not has_own_class(model):
+            raise sweep.faults[0]
+        sweep = _swept(model, shapes or {}, whole=True)
         said = said_by(model, sweep, lambda other: _swept(other, shapes or {}, whole=True))
         hold(model, sweep, said)
     return Graph.of(model, sweep, said)
 
 
-def _swept(model: Any, shapes: Mapping[str, tuple[int, ...]], *, whole: bool) -> Sweep:
+def _swept(model: Any, shapes: Mapping[str, tuple[int, ...]], *, whole: bool = False) -> Sweep:
     """Follow all calls of a model.
 
     Args:
@@ -104,6 +104,14 @@ def _walk(
     sweep: Sweep,
     name_of: Callable[[Any], str] = lambda operation: operation.name,
 ) -> Any:
+    def blame(operation: Any) -> None:
+        # What is inside a composite layer is made again by that layer.
+        custom = isinstance(operation, keras.Layer) and not is_stock(operation)
+        if custom and not inside and not sweep.whole and (fault := fault_of(operation)):
+            sweep.faults.append(fault)
+
+    inside = isinstance(name_of, Names)
+
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         path = (*scope, name_of(operation))
         values = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)]
@@ -122,11 +130,13 @@ def _walk(
                 outputs = _enter(inner, path, operation, rule, values, sweep)
                 if not sweep.whole and not _can_be_laid_open(operation, inner, specs, sweep):
                     _hold(path, operation, specs, sweep)
+                    blame(operation)
                 given = tuple(value.index for value in tree.flatten(outputs))
                 made = Composite(specs, given, tuple(sweep.calls[start:]))
                 sweep.opened.setdefault("/".join(path), []).append(made)
                 return outputs
             rule = rule if unknown else Pin(f"{type(operation).__name__} cannot be opened here")
+        blame(operation)
         return _follow("/".join(path), operation, rule, args, kwargs, sweep)
 
     return functional._run_through_graph(arguments, call_fn=call)
@@ -154,7 +164,7 @@ def _enter(
 def _can_be_laid_open(operation: Any, inner: Opened, specs: Any, sweep: Sweep) -> bool:
     if inner.held or opened(operation, *any_batch(specs, sweep.open_length)) is None:
         return False
-    return all(is_makeable(each) for each in inner.function.operations)
+    return not any(fault_of(each) for each in inner.function.operations)
 
 
 def _hold(path: tuple[str, ...], operation: Any, specs: Any, sweep: Sweep) -> None:

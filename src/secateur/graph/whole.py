@@ -22,13 +22,11 @@ from secateur.graph.configs import (
     Way,
     config_of,
     integers,
-    is_stock,
     made_again,
     numbers,
     shrunk,
     with_numbers,
 )
-from secateur.graph.functional import is_nested
 from secateur.graph.sweep import Call, Sweep, mapped
 
 
@@ -45,34 +43,6 @@ class Said:
     way: Way
     times: int
     axes: tuple[Place, ...]
-
-
-def unmakeable(functional: Any) -> ModelError | None:
-    """Return why some layer of a model cannot be saved and loaded, if there is one."""
-    for operation in functional.operations:
-        if not isinstance(operation, keras.Layer) or is_nested(operation) or is_stock(operation):
-            continue
-        try:
-            new = made_again(operation, operation.get_config(), operation.name)
-            # Loading builds a layer like this before it gives it its weights.
-            if not new.built:
-                new.build_from_config(operation.get_build_config() or {})
-        except ModelError as error:
-            return error
-        except Exception as error:
-            return _unloadable(operation, f"{type(error).__name__}: {error}")
-        if new.built and len(new.weights) != len(operation.weights):
-            lacks = f"{len(new.weights)} weights instead of {len(operation.weights)}"
-            return _unloadable(operation, f"its build makes {lacks}")
-    return None
-
-
-def _unloadable(layer: Any, why: str) -> ModelError:
-    return ModelError(
-        f"{type(layer).__name__} cannot be loaded again once saved: {why}",
-        where=layer.name,
-        mend="Give the class a get_config, a from_config and a build that agree.",
-    )
 
 
 def said_by(model: keras.Model, sweep: Sweep, swept: Callable[[Any], Sweep]) -> tuple[Said, ...]:
