@@ -131,15 +131,16 @@ def _with_number(config: Any, way: Way, value: int) -> Any:
 
 
 def shrunk(before: Sequence[Shape], after: Sequence[Shape]) -> tuple[list[Place], int, int] | None:
-    """Return the axes that became shorter, and their one length before and after.
+    """Return the axes that became shorter, and their length before and after.
 
     Args:
         before: the shape of each weight.
         after: the same of what was made with other numbers.
 
     Returns:
-        The axes as pairs (index of the weight, axis); `None` if there are none, if their lengths
-        differ, or if some axis became longer.
+        The axes as pairs (index of the weight, axis), and the lengths of the shortest, of which
+        those of the others are multiples (the gates of a cell lie side by side); `None` if there
+        are none, if their lengths are no multiples, or if some axis became longer.
     """
     if [len(shape) for shape in before] != [len(shape) for shape in after]:
         return None
@@ -149,10 +150,11 @@ def shrunk(before: Sequence[Shape], after: Sequence[Shape]) -> tuple[list[Place]
         for axis, pair in enumerate(zip(*shapes, strict=True))
         if pair[0] != pair[1]
     }
-    if len(set(pairs.values())) != 1:
+    if not pairs:
         return None
-    ((was, now),) = set(pairs.values())
-    return (sorted(pairs), was, now) if now < was else None
+    was, now = min(pairs.values())
+    alike = all(one % was == 0 and one // was * now == other for one, other in pairs.values())
+    return (sorted(pairs), was, now) if alike and now < was else None
 
 
 def numbers(operation: Any, args: Any, kwargs: Any) -> list[Any]:

@@ -119,10 +119,12 @@ def sayable(layer: Any, specs: Any) -> list[list[Place]]:
     found: list[list[Place]] = []
     for number in sorted({*ways, *widths} - {0, 1}):
         there = ways.get(number, [])
-        trials: list[tuple[list[Way], bool]] = [([way], False) for way in there]
-        if number in widths:
-            trials += [([], True), *(([way], True) for way in there)]
-            trials += [(there, True)] if len(there) > 1 else []
+        # One thing at a time first, then more of what has the same number.
+        trials = [([way], False) for way in there]
+        trials += [([], True)] if number in widths else []
+        trials += [(there, False)] if len(there) > 1 else []
+        trials += [([way], True) for way in there] if number in widths else []
+        trials += [(there, True)] if number in widths and len(there) > 1 else []
         for changed, narrow in trials:
             trial = _Trial(layer, config, changed, narrow, specs, number)
             first = trial.run(number // 2)

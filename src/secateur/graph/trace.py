@@ -173,7 +173,12 @@ def _hold(path: tuple[str, ...], operation: Any, specs: Any, sweep: Sweep) -> No
     entries = [sweep.weight(name, variable) for variable in operation.weights]
     said = sweep.sayable(operation, specs)
     for axes in said:
-        sweep.meet(entries[index].axes[axis] for index, axis in axes)
+        lines = [ids for i, axis in axes if (ids := entries[i].axes[axis]) is not None]
+        length = min(map(len, lines), default=0)
+        units = sweep.meet(line for line in lines if len(line) == length)
+        for line in lines:
+            if len(line) > length and not np.isin(line, units).all():
+                sweep.ledger.pin(line, f"{name}: no config says that less of it is left")
     free = {place for axes in said for place in axes}
     reason = f"{name}: no config of {type(operation).__name__} says that less of it is left"
     for index, entry in enumerate(entries):

@@ -98,8 +98,7 @@ def made_whole(model: keras.Model, said: Sequence[Said], shapes: Sequence[Shape]
     Raises:
         ModelError: the class objects to them.
     """
-    firsts = ((each.times, *each.axes[0]) for each in said)
-    lengths = [times * shapes[index][axis] for times, index, axis in firsts]
+    lengths = [each.times * min(shapes[index][axis] for index, axis in each.axes) for each in said]
     config = with_numbers(config_of(model), [each.way for each in said], lengths)
     new = made_again(model, config, model.name)
     if _shapes(new) != [tuple(shape) for shape in shapes]:

@@ -18,6 +18,7 @@ from keras import layers
 
 from secateur.errors import DataError
 from secateur.graph.graph import Graph
+from secateur.graph.rebuild import kept_values
 from secateur.graph.rule import Elementwise
 from secateur.graph.sweep import Call
 from secateur.graph.trace import trace
@@ -133,10 +134,8 @@ def _solve_reader(
     if features > MOST_FEATURES:
         return Healed(now.path, f"left as cut: {features} inputs are too many to solve for")
     offset = layer.use_bias or _feeds_normalisation(new.graph, now)
-    target = old.run(was, _linear(was.operation))
-    ids = old.graph.tensors[was.outputs[0]].axes[-1]
-    if ids is not None:
-        target = target[..., keep[ids]]
+    axes = old.graph.tensors[was.outputs[0]].axes
+    target = kept_values(old.run(was, _linear(was.operation)), axes, keep)
     missing = target - new.run(now, _linear(layer))
     x, missing = _rows(layer, new.inputs(now)[0], missing, features, rng)
     groups = getattr(layer, "groups", 1)
