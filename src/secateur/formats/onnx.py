@@ -32,6 +32,7 @@ from secateur.formats.inputs import input_names, input_structure
 from secateur.formats.parity import Inputs, compare, random_inputs
 from secateur.formats.quiet import quiet
 from secateur.formats.signature import check_contract, output_kind, specs
+from secateur.formats.translation import handlers, traced
 
 if TYPE_CHECKING:
     import keras
@@ -243,12 +244,14 @@ def _convert(model: keras.Model, structure: Any) -> onnx.ModelProto:
             return model(keras.tree.pack_sequence_as(structure, flat), training=False)
 
         try:
-            function = tf.function(call, input_signature=signature, autograph=False)
+            function = traced(call, signature)
             captures = function.get_concrete_function().graph.captures
             constants = {
                 inner.name: outer.numpy() for outer, inner in captures if outer.dtype != tf.resource
             }
-            converted, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+            converted, _ = tf2onnx.convert.from_function(
+                function, signature, opset=OPSET, custom_op_handlers=handlers()
+            )
         except Exception as error:
             raise ModelError(
                 f"model {model.name!r} cannot be written as ONNX: {_first_line(error)}",

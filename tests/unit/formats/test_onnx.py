@@ -64,7 +64,46 @@ def subclassed():
     return model
 
 
-MODELS = [convolutional, table, recurrent, sequential, subclassed]
+def transformer():
+    tokens = keras.Input((6, 8), name="tokens")
+    x = layers.Dense(16, activation="gelu")(tokens)
+    y = layers.LayerNormalization()(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(y, y)])
+    y = layers.Dense(32, activation="gelu")(layers.LayerNormalization()(x))
+    x = layers.Add()([x, layers.Dense(16)(y)])
+    return keras.Model(tokens, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+
+
+def grouped_photo():
+    image = keras.Input((8, 8, 6), name="image")
+    x = layers.Conv2D(12, 3, groups=3, padding="same", activation="gelu")(image)
+    x = layers.Conv2D(8, 3, strides=2, groups=4)(x)
+    return keras.Model(image, layers.Conv2D(8, 3, dilation_rate=2, groups=2, padding="same")(x))
+
+
+def grouped_sequence():
+    sequence = keras.Input((8, 6), name="sequence")
+    x = layers.Conv1D(12, 3, groups=3, padding="causal", dilation_rate=2)(sequence)
+    return keras.Model(sequence, layers.LSTM(4)(x))
+
+
+def grouped_volume():
+    volume = keras.Input((5, 6, 7, 4), name="volume")
+    x = layers.Conv3D(6, 3, padding="same")(volume)
+    return keras.Model(volume, layers.Conv3D(6, 3, groups=3, padding="same", strides=2)(x))
+
+
+MODELS = [
+    convolutional,
+    table,
+    recurrent,
+    sequential,
+    subclassed,
+    transformer,
+    grouped_photo,
+    grouped_sequence,
+    grouped_volume,
+]
 
 
 def feed_of(session, rows, seed=0):
@@ -124,6 +163,26 @@ def test_model_stays_as_it_was(build, tmp_path):
     for before, after in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
     assert model.compiled
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_functions_run_as_they_did_before(eager, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    tf.config.run_functions_eagerly(eager)
+    try:
+        to_onnx(grouped_photo(), tmp_path / "m.onnx")
+        assert tf.config.functions_run_eagerly() == eager
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def test_handlers_are_not_left_to_other_conversions(tmp_path):
+    tf, tf2onnx = pytest.importorskip("tensorflow"), pytest.importorskip("tf2onnx")
+    to_onnx(transformer(), tmp_path / "m.onnx")
+    signature = [tf.TensorSpec((None, 3), "float32", name="x")]
+    function = tf.function(tf.math.erfc, input_signature=signature)
+    converted, _ = tf2onnx.convert.from_function(function, signature, opset=17)
+    assert "Erfc" in [node.op_type for node in converted.graph.node]
 
 
 def test_nothing_is_printed(tmp_path, capfd):
