@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -283,6 +283,14 @@ class Sweep:
         self.named[key] += 1
         key = key if self.named[key] == 1 else f"{key}#{self.named[key]}"
         self.products.append(Product(key, count, axes))
+
+
+def shortest(lines: Sequence[Ids]) -> list[Ids]:
+    """Return the shortest of some axes, none if others hold units that are not on these."""
+    length = min(map(len, lines), default=0)
+    short = [line for line in lines if len(line) == length]
+    longer = [line for line in lines if len(line) > length]
+    return short if all(np.isin(line, short).all() for line in longer) else []
 
 
 def mapped(function: Callable[[Value], Any], structure: Any) -> Any:

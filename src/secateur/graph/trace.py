@@ -15,15 +15,15 @@ from keras import tree
 
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.checks import check_built, check_precision, check_weights
-from secateur.graph.configs import fault_of, is_stock
+from secateur.graph.configs import Place, fault_of, is_stock
 from secateur.graph.fitting import any_batch
 from secateur.graph.follow import follow
 from secateur.graph.functional import Names, Opened, functional_of, is_nested, opened, output_spec
 from secateur.graph.graph import Graph
 from secateur.graph.rule import Move, Open, Pin, Rule, rule_of
-from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped
+from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped, shortest
 from secateur.graph.weights import has_own_class
-from secateur.graph.whole import Said, hold, said_by
+from secateur.graph.whole import Said, held, said_by
 
 # One of these stands in for a length that the model leaves open (image size, time steps): the
 # first that the model can be run with, for a table of positions may be shorter.
@@ -55,7 +55,7 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
             raise sweep.faults[0]
         sweep = _swept(model, shapes or {}, whole=True)
         said = said_by(model, sweep, lambda other: _swept(other, shapes or {}, whole=True))
-        hold(model, sweep, said)
+        said = held(model, sweep, said)
     return Graph.of(model, sweep, said)
 
 
@@ -171,15 +171,12 @@ def _hold(path: tuple[str, ...], operation: Any, specs: Any, sweep: Sweep) -> No
     """Let shrink what the layer's own config can say, and nothing else."""
     name = "/".join(path)
     entries = [sweep.weight(name, variable) for variable in operation.weights]
-    said = sweep.sayable(operation, specs)
-    for axes in said:
+    free: set[Place] = set()
+    for axes in sweep.sayable(operation, specs):
         lines = [ids for i, axis in axes if (ids := entries[i].axes[axis]) is not None]
-        length = min(map(len, lines), default=0)
-        units = sweep.meet(line for line in lines if len(line) == length)
-        for line in lines:
-            if len(line) > length and not np.isin(line, units).all():
-                sweep.ledger.pin(line, f"{name}: no config says that less of it is left")
-    free = {place for axes in said for place in axes}
+        if short := shortest(lines):
+            sweep.meet(short)
+            free |= set(axes)
     reason = f"{name}: no config of {type(operation).__name__} says that less of it is left"
     for index, entry in enumerate(entries):
         for axis, ids in enumerate(entry.axes):

@@ -27,7 +27,7 @@ from secateur.graph.configs import (
     shrunk,
     with_numbers,
 )
-from secateur.graph.sweep import Call, Sweep, mapped
+from secateur.graph.sweep import Call, Sweep, mapped, shortest
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,22 @@ def said_by(model: keras.Model, sweep: Sweep, swept: Callable[[Any], Sweep]) -> 
     return tuple(said)
 
 
-def hold(model: keras.Model, sweep: Sweep, said: Sequence[Said]) -> None:
-    """Pin all axes but those that the config can say something about."""
-    free = {place for each in said for place in each.axes}
+def held(model: keras.Model, sweep: Sweep, said: Sequence[Said]) -> tuple[Said, ...]:
+    """Pin all axes but those that the config can say something about; return what is of use."""
+    entries = [sweep.weight(model.name, variable) for variable in model.weights]
+
+    def is_of_use(each: Said) -> bool:
+        lines = [ids for i, axis in each.axes if (ids := entries[i].axes[axis]) is not None]
+        return bool(shortest(lines))
+
+    useful = tuple(each for each in said if is_of_use(each))
+    free = {place for each in useful for place in each.axes}
     reason = f"no config of {type(model).__name__} says that less of it is left"
-    for index, variable in enumerate(model.weights):
-        entry = sweep.weights.get(id(variable))
-        for axis, ids in enumerate(entry.axes if entry else ()):
+    for index, entry in enumerate(entries):
+        for axis, ids in enumerate(entry.axes):
             if (index, axis) not in free:
                 sweep.ledger.pin(ids, reason)
+    return useful
 
 
 def made_whole(model: keras.Model, said: Sequence[Said], shapes: Sequence[Shape]) -> keras.Model:
