@@ -15,7 +15,14 @@ from secateur.recipe.recipe import Recipe
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def snippets(text):
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+SNIPPETS = snippets(README)
+PAGES = {path.name: snippets(path.read_text("utf-8")) for path in (ROOT / "docs").glob("*.md")}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -70,3 +77,16 @@ def test_every_python_example_runs(number, photos, monkeypatch, capsys):
     if number == 0:
         assert "200 rows: 200 scored, 0 quarantined" in capsys.readouterr().out
         assert keras.models.load_model("smaller.keras").count_params() > 0
+
+
+def test_pages_with_examples_are_found():
+    assert PAGES["rules.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted(name for name, found in PAGES.items() if found))
+def test_examples_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = {}
+    for number, snippet in enumerate(PAGES[page]):
+        exec(compile(snippet, f"{page} example {number}", "exec"), space)
