@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -153,6 +153,7 @@ class Graph:
         tensors = tuple(Tensor(v.shape, renamed(v.axes)) for v in sweep.values)
         axes = [ids for part in (*tensors, *weights.values()) for ids in part.axes]
         groups = _groups(sweep, settled, [*weights.values(), *products], count, axes)
+        groups, alike = _together(model, said, sweep, groups)
         return cls(
             model=model,
             constants=sweep.constants,
@@ -168,7 +169,7 @@ class Graph:
             open_length=sweep.open_length,
             mixed=tuple((path, settled.unit[i]) for path, i in sweep.mixed if i is not None),
             said=said,
-            alike=_alike(model, said, sweep, groups),
+            alike=alike,
         )
 
     def variables_of(self, twin: keras.Model) -> dict[str, Any]:
@@ -273,21 +274,27 @@ def _groups(
     return found
 
 
-def _alike(
-    model: keras.Model, said: tuple[Said, ...], sweep: Sweep, groups: Sequence[Group]
-) -> tuple[tuple[str, ...], ...]:
-    """Return the names of the groups on the axes of which one number says the length."""
-    keys = [sweep.weights[id(v)].key if id(v) in sweep.weights else "" for v in model.weights]
+def _together(
+    model: keras.Model, said: tuple[Said, ...], sweep: Sweep, groups: list[Group]
+) -> tuple[list[Group], tuple[tuple[str, ...], ...]]:
+    """Return the groups, and the names of those that one number gives the width of.
+
+    Where one of them may not shrink, none of them may.
+    """
+    keys = [sweep.weights[id(variable)].key for variable in model.weights] if said else []
+    named = {group.name: group for group in groups}
     found = []
     for each in said:
         places = {(keys[index], axis) for index, axis in each.axes}
-        names = [
-            group.name
-            for group in groups
-            if group.free.any() and places & {(part.weight, part.axis) for part in group.slices}
-        ]
-        found.append(tuple(names))
-    return tuple(names for names in found if len(names) > 1)
+        there = [g for g in groups if places & {(p.weight, p.axis) for p in g.slices}]
+        if len({len(group) for group in there}) == 1 and all(g.free.all() for g in there):
+            found.append(tuple(group.name for group in there))
+            continue
+        reason = f"{'.'.join(map(str, each.way))} says the width of what may not shrink as well"
+        for group in there:
+            pins = (*group.pins, reason)
+            named[group.name] = replace(group, free=np.zeros(len(group), bool), pins=pins)
+    return list(named.values()), tuple(names for names in found if len(names) > 1)
 
 
 def _lines(

@@ -285,8 +285,11 @@ class Sweep:
         self.products.append(Product(key, count, axes))
 
 
-def shortest(lines: Sequence[Ids]) -> list[Ids]:
-    """Return the shortest of some axes, none if others hold units that are not on these."""
+def shortest(axes: Sequence[Ids | None]) -> list[Ids]:
+    """Return the shortest of some axes, none if others hold other units or cannot shrink."""
+    lines = [ids for ids in axes if ids is not None]
+    if len(lines) < len(axes):
+        return []
     length = min(map(len, lines), default=0)
     short = [line for line in lines if len(line) == length]
     longer = [line for line in lines if len(line) > length]

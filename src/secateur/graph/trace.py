@@ -173,8 +173,7 @@ def _hold(path: tuple[str, ...], operation: Any, specs: Any, sweep: Sweep) -> No
     entries = [sweep.weight(name, variable) for variable in operation.weights]
     free: set[Place] = set()
     for axes in sweep.sayable(operation, specs):
-        lines = [ids for i, axis in axes if (ids := entries[i].axes[axis]) is not None]
-        if short := shortest(lines):
+        if short := shortest([entries[index].axes[axis] for index, axis in axes]):
             sweep.meet(short)
             free |= set(axes)
     reason = f"{name}: no config of {type(operation).__name__} says that less of it is left"

@@ -86,8 +86,7 @@ def held(model: keras.Model, sweep: Sweep, said: Sequence[Said]) -> tuple[Said, 
     entries = [sweep.weight(model.name, variable) for variable in model.weights]
 
     def is_of_use(each: Said) -> bool:
-        lines = [ids for i, axis in each.axes if (ids := entries[i].axes[axis]) is not None]
-        return bool(shortest(lines))
+        return bool(shortest([entries[index].axes[axis] for index, axis in each.axes]))
 
     useful = tuple(each for each in said if is_of_use(each))
     free = {place for each in useful for place in each.axes}
