@@ -14,6 +14,7 @@ from keras.src import backend
 from keras.src.ops.nn import DotProductAttention
 
 from secateur.errors import ModelError
+from secateur.graph.weights import paired
 
 
 def functional_of(model: Any) -> Any:
@@ -42,6 +43,67 @@ def functional_of(model: Any) -> Any:
             mend="Build it as keras.Model(inputs, outputs).",
         )
     return model
+
+
+def laid_out(model: Any) -> Any:
+    """Return a subclassed model as a functional one of layers like its own; others as they are.
+
+    Its `call` is run on symbolic tensors, of the shapes it was built with.
+
+    Raises:
+        ModelError: it cannot be run so, or uses weights that no layer of it owns.
+    """
+    functional = isinstance(model, keras.Sequential) or hasattr(model, "_run_through_graph")
+    if functional or not isinstance(model, keras.Model):
+        return model
+    if not model.built:
+        raise ModelError(
+            "the model was never called, so the shapes of its weights are not known.",
+            where=model.name,
+            mend="Call it once on data.",
+        )
+    shapes = list((model._build_shapes_dict or {}).values())
+    for dtype in ("float32", "int32") if shapes else ():
+        specs: Any = [_specs(shape, dtype) for shape in shapes]
+        inner = opened(model, specs, {})
+        if inner is not None and not inner.held:
+            return _made_of_layers(inner.function, specs, model.name)
+    raise ModelError(
+        "the model's call cannot be followed on symbolic tensors, so what it does is not known.",
+        where=model.name,
+        mend="Use Keras layers and keras.ops alone in call, give weights to layers, or build the "
+        "model as keras.Model(inputs, outputs).",
+    )
+
+
+def _specs(shape: Any, dtype: str) -> Any:
+    if isinstance(shape, dict):
+        return {name: _specs(each, dtype) for name, each in shape.items()}
+    if shape and isinstance(shape[0], (list, tuple)):
+        return [_specs(each, dtype) for each in shape]
+    return KerasTensor((None, *shape[1:]), dtype=dtype)
+
+
+def _made_of_layers(function: Any, specs: Any, name: str) -> keras.Model:
+    """Return a functional model whose operations are named alike each time it is made."""
+    names = Names()
+    made: dict[int, Any] = {}
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(operation, keras.Layer):
+            operation.name = names(operation)
+            return operation(*args, **kwargs)
+        if id(operation) not in made:
+            made[id(operation)] = type(operation).from_config(operation.get_config())
+        return made[id(operation)](*args, **kwargs)
+
+    inputs: Any = tree.map_structure(_entrance, specs)
+    outputs = function._run_through_graph(tree.flatten(inputs), call_fn=call)
+    for operation in function.operations:
+        if id(operation) in made:
+            for source, target in paired(operation, made[id(operation)]):
+                target.assign(source)
+    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name)
 
 
 def is_nested(operation: Any) -> bool:

@@ -18,7 +18,15 @@ from secateur.graph.checks import check_built, check_precision, check_weights
 from secateur.graph.configs import Place, fault_of, is_stock
 from secateur.graph.fitting import any_batch
 from secateur.graph.follow import follow
-from secateur.graph.functional import Names, Opened, functional_of, is_nested, opened, output_spec
+from secateur.graph.functional import (
+    Names,
+    Opened,
+    functional_of,
+    is_nested,
+    laid_out,
+    opened,
+    output_spec,
+)
 from secateur.graph.graph import Graph
 from secateur.graph.rule import Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped, shortest
@@ -34,17 +42,19 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
     """Find the units of a model: what can be removed, from where, and what cannot and why.
 
     Args:
-        model: a built functional or Sequential model, nested models included.
+        model: a built model, nested models included; of a subclassed one, `call` must run on
+            symbolic tensors.
         shapes: for inputs with open lengths, the shape without the batch axis to count with.
 
     Returns:
         A read-only view of the model.
 
     Raises:
-        ModelError: the model is not built, not functional, not in float32, or has weights that
-            are not finite.
+        ModelError: the model is not built, cannot be followed, is not in float32, has weights that
+            are not finite, or has a layer that cannot be saved and loaded.
     """
     check_built(model)
+    model = laid_out(model)
     functional_of(model)
     check_precision(model)
     check_weights(model)

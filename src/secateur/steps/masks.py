@@ -28,7 +28,7 @@ def mask(model: keras.Model, plan: Plan) -> keras.Model:
     """
     graph = trace(model)
     keep = plan.keep(graph)
-    masked = copied(model)
+    masked = copied(graph.model)
     for key, variable in graph.variables_of(masked).items():
         value = to_numpy(variable)
         variable.assign(zeroed(value, graph.weights[key].axes, keep))
