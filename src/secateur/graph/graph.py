@@ -67,7 +67,7 @@ class Group:
         slices: where the units live.
         lines: sets of units, as indices in the group, of which one must stay each, since they
             alone make up an axis of some tensor (a slice of another one, say).
-        kind: what its units are, one of `secateur.graph.kinds.KINDS`.
+        kind: what its units are, as `secateur.graph.kinds` tells.
         breadth: how many units of another group one of these weighs: a block writes as many as
             its stream is wide.
         contents: for each unit that is a block, the paths of its calls.

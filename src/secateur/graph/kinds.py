@@ -27,8 +27,6 @@ from secateur.graph.rule import Contract, Elementwise, Flow, Move, expanded
 from secateur.graph.sweep import Call
 from secateur.graph.units import Ids
 
-KINDS = ("channel", "stream", "head", "query-key", "value", "cell", "block")
-
 Mark = Callable[["Ids | None", str], None]
 Labels = Mapping[str, "Ids | None"]
 

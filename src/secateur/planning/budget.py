@@ -256,7 +256,8 @@ def check_budget(paper: Shrinking, budget: float, what: str, pins: Sequence[str]
     raise BudgetError(
         f"{what} cannot fall to {budget / paper.total:.1%} of the model: with every group at its "
         f"smallest allowed width {paper.cost / paper.total:.1%} is left.{held}",
-        mend="Ask for less, or allow narrower layers: a smaller round_to or floor.",
+        mend="Ask for less, or allow narrower layers (a smaller round_to or floor) or more kinds "
+        "of units.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a plan, checked against the model: budget, options, kinds, and what must stay."""
+"""What is asked of a plan, checked against the model: budget, options, kinds, and what stays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from secateur.errors import BudgetError, PlanError
+
+# `secateur.graph.kinds` tells what they are.
+KINDS = ("channel", "stream", "head", "query-key", "value", "cell", "block")
 
 
 def budget_of(**given: float | None) -> tuple[str, float]:
@@ -60,27 +63,28 @@ def kinds_of(graph: Any, kinds: Sequence[str] | None) -> tuple[str, ...]:
         PlanError: there is none, or no unit of a kind that was asked for.
     """
     has = tuple(dict.fromkeys(group.kind for group in graph.groups))
-    told = f"This model has {', '.join(has)}." if has else ""
-    if kinds is None:
-        allowed = tuple(kind for kind in has if kind != "block")
-        if not allowed:
-            raise PlanError(
-                "nothing in this model can be removed.",
-                where=graph.model.name,
-                mend="Ask for kinds=('block',)."
-                if has
-                else "; ".join(pins_of(graph)[:3]) or "It has no layer with hidden units.",
-            )
-        return allowed
-    wrong = [kind for kind in kinds if kind not in has]
-    if isinstance(kinds, str) or wrong or not kinds:
-        received = ", ".join(map(repr, [kinds] if isinstance(kinds, str) else wrong))
+    by_default = tuple(kind for kind in has if kind != "block")
+    if not has or (kinds is None and not by_default):
+        pins = "; ".join(pins_of(graph)[:3]) or "It has no layer with hidden units."
         raise PlanError(
-            f"the model has no units of kind {received} that can be removed."
-            if wrong and not isinstance(kinds, str)
-            else f"kinds must be a tuple of names, received {kinds!r}.",
+            "nothing in this model can be removed.",
+            where=graph.model.name,
+            mend="Let whole blocks go: kinds=('block',)." if has else pins,
+        )
+    if kinds is None:
+        return by_default
+    if isinstance(kinds, str) or not kinds:
+        raise PlanError(
+            f"kinds must be a tuple of names, received {kinds!r}.",
             where="kinds",
-            mend=told or "Nothing in this model can be removed.",
+            mend=f"This model has {', '.join(has)}.",
+        )
+    wrong = [kind for kind in kinds if kind not in has]
+    if wrong:
+        raise PlanError(
+            f"no unit of kind {', '.join(map(repr, wrong))} can be removed from this model.",
+            where="kinds",
+            mend=f"It has {', '.join(has)}.",
         )
     return tuple(kinds)
 

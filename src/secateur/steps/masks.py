@@ -14,8 +14,9 @@ from secateur.planning.plan import Plan
 def mask(model: keras.Model, plan: Plan) -> keras.Model:
     """Return a new model in which every slice of every unit that a plan removes is zero.
 
-    Of a block that goes, only the weights that switch it off are zero. The model computes what `cut(model, plan)` computes, but for layers that normalise across the cut
-    axis (LayerNormalization, GroupNormalization).
+    Of a block that goes, only the weights that switch it off are zero. The model computes what
+    `cut(model, plan)` computes, but for layers that normalise across the cut axis
+    (LayerNormalization, GroupNormalization).
 
     Args:
         model: the model that the plan was made for; it is untouched.
