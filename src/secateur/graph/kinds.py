@@ -92,16 +92,17 @@ def _mark_attention(graph: Graph, mark: Mark) -> None:
         rule = call.rule
         if isinstance(rule, Contract) and not rule.weights:
             labels = _labels(graph, call)
+            if labels is None:
+                continue
             if rule.fixed and len(labels) > 2:
                 # One operation that is both products.
-                _mark_scores(labels[:2], labels[-1], mark)
+                _mark_scores([*labels[:2], labels[-1]], mark)
                 _mark_values(labels[2], {**labels[0], **labels[1]}, labels[-1], mark)
                 continue
             for place, index in enumerate(call.inputs[: len(rule.inputs)]):
                 firsts, softened = scores.get(index, ((), False))
                 for first in firsts if softened else ():
-                    *operands, output = _labels(graph, first)
-                    _mark_scores(operands, output, mark)
+                    _mark_scores(_labels(graph, first), mark)
                 for other in range(len(labels) - 1) if softened else ():
                     if other != place:
                         _mark_values(labels[other], labels[place], labels[-1], mark)
@@ -114,23 +115,29 @@ def _mark_attention(graph: Graph, mark: Mark) -> None:
             scores |= dict.fromkeys(call.outputs if found else (), (firsts, softened))
 
 
-def _labels(graph: Graph, call: Call) -> list[Labels]:
-    """Return the ids by label, of each operand of a product and of its output."""
+def _labels(graph: Graph, call: Call) -> list[Labels] | None:
+    """Return the ids by label, of each operand of a product of tensors and of its output."""
     rule = call.rule
     assert isinstance(rule, Contract)
+    if len(call.inputs) < len(rule.inputs):
+        # One operand is a constant.
+        return None
     found = []
-    for text, index in zip(
-        (*rule.inputs, rule.output),
-        (*call.inputs[: len(rule.inputs)], call.outputs[0]),
-        strict=True,
-    ):
+    texts = (*rule.inputs, rule.output)
+    tensors = (*call.inputs[: len(rule.inputs)], call.outputs[0])
+    for text, index in zip(texts, tensors, strict=True):
         axes = graph.tensors[index].axes
-        found.append(dict(zip(expanded(text, len(axes)), axes, strict=True)))
+        labels = expanded(text, len(axes))
+        if len(labels) != len(axes):
+            return None
+        found.append(dict(zip(labels, axes, strict=True)))
     return found
 
 
-def _mark_scores(operands: Sequence[Labels], output: Labels, mark: Mark) -> None:
-    query, key = operands[:2]
+def _mark_scores(labels: Sequence[Labels] | None, mark: Mark) -> None:
+    if labels is None or len(labels) < 3:
+        return
+    query, key, *_, output = labels
     for label in query.keys() | key.keys():
         kind = "head" if label in output else "query-key"
         for operand in (query, key):
