@@ -128,3 +128,30 @@ class Projection(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "width": self.width}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Encoder(layers.Layer):
+    """Two residual blocks in one layer of one's own."""
+
+    def __init__(self, width, heads=2, **options):
+        super().__init__(**options)
+        self.width, self.heads = width, heads
+        self.attend = layers.MultiHeadAttention(heads, 8, name="attend")
+        self.normalise = layers.BatchNormalization(name="normalise")
+        self.widen = layers.Dense(2 * width, activation="gelu", name="widen")
+        self.narrow = layers.Dense(width, name="narrow")
+        self.drop = layers.Dropout(0.1, name="drop")
+
+    def call(self, x):
+        x = x + self.drop(self.attend(x, x))
+        return x + self.drop(self.narrow(self.widen(self.normalise(x))))
+
+    def build(self, shape):
+        self.attend.build(shape, shape)
+        self.normalise.build(shape)
+        self.widen.build(shape)
+        self.narrow.build((*shape[:-1], 2 * self.width))
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width, "heads": self.heads}

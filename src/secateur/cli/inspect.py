@@ -46,6 +46,7 @@ def inspect(
     groups = [
         {
             "name": each.name,
+            "kind": each.kind,
             "members": list(each.members),
             "units": len(each),
             "free": int(each.free.sum()),
@@ -83,9 +84,9 @@ def inspect(
     sink.result("")
     sink.table(
         "can be pruned",
-        ("units", "of", "made by"),
+        ("units", "of", "kind", "made by"),
         [
-            (each["free"], each["units"], ", ".join(each["members"]))
+            (each["free"], each["units"], each["kind"], ", ".join(each["members"]))
             for each in groups
             if each["free"]
         ],
@@ -93,9 +94,9 @@ def inspect(
     sink.result("")
     sink.table(
         "cannot be pruned",
-        ("units", "made by", "why"),
+        ("units", "kind", "made by", "why"),
         [
-            (each["units"], ", ".join(each["members"]), "; ".join(each["why"]))
+            (each["units"], each["kind"], ", ".join(each["members"]), "; ".join(each["why"]))
             for each in groups
             if not each["free"]
         ],

@@ -38,6 +38,14 @@ def plan(
         list[str] | None,
         typer.Option("--keep", help="Layers that stay as they are: a name or pattern. Repeatable."),
     ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--kinds",
+            help="What may go, by commas: channel, stream, head, query-key, value, cell, block; "
+            "all but block by default.",
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Data with labels, for --by taylor.")
     ] = None,
@@ -88,6 +96,7 @@ def plan(
             scope=scope,
             round_to=round_to,
             keep=tuple(keep or ()),
+            kinds=None if kinds is None else tuple(kind.strip() for kind in kinds.split(",")),
         )
     sink.notes(notes)
     if out is not None:

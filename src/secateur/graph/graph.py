@@ -27,7 +27,8 @@ from secateur.graph.whole import Said
 class Weight:
     """A weight: the unit on each position of each axis, and how often each element is used.
 
-    `uses` is the number of multiply-adds that one element takes part in for one sample.
+    `uses` is the number of multiply-adds that one element takes part in for one sample. A weight
+    inside of residual blocks has an axis of length one for each of them after its own.
     """
 
     key: str
@@ -43,7 +44,8 @@ class Slice:
 
     `unit` holds -1 at positions of other groups. `role` is `write` for the weights that make the
     units, `read` for those that consume them, `pass` for those that a unit passes through and
-    `cost` for products between tensors, which have no elements.
+    `cost` for products between tensors, which have no elements. Of a residual block, `write` are
+    the weights that switch it off when they are zero, `inside` all others.
     """
 
     weight: str
@@ -65,6 +67,10 @@ class Group:
         slices: where the units live.
         lines: sets of units, as indices in the group, of which one must stay each, since they
             alone make up an axis of some tensor (a slice of another one, say).
+        kind: what its units are, as `secateur.graph.kinds` tells.
+        breadth: how many units of another group one of these weighs: a block writes as many as
+            its stream is wide.
+        contents: for each unit that is a block, the paths of its calls.
     """
 
     name: str
@@ -74,9 +80,29 @@ class Group:
     pins: tuple[str, ...]
     slices: tuple[Slice, ...]
     lines: tuple[Ids, ...] = ()
+    kind: str = "channel"
+    breadth: int = 1
+    contents: tuple[frozenset[str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.units)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A residual block `y = x + f(x)`, which is removed by letting `x` stand for `y`.
+
+    Args:
+        unit: the unit that it is.
+        merge: the number of the call that adds.
+        stream: the index of the tensor `x`.
+        calls: the numbers of the calls that make `f(x)` and nothing else.
+    """
+
+    unit: int
+    merge: int
+    stream: int
+    calls: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -107,6 +133,7 @@ class Graph:
         said: for a model that is made again as a whole, what its config can say.
         mixed: calls that normalise across units, each with these units.
         alike: names of groups that must be of one width, because one number says it.
+        blocks: the residual blocks that are units.
     """
 
     model: keras.Model
@@ -124,6 +151,7 @@ class Graph:
     mixed: tuple[tuple[str, Ids], ...] = ()
     said: tuple[Said, ...] = ()
     alike: tuple[tuple[str, ...], ...] = ()
+    blocks: tuple[Block, ...] = ()
 
     @classmethod
     def of(cls, model: keras.Model, sweep: Sweep, said: tuple[Said, ...] = ()) -> Graph:
@@ -183,11 +211,18 @@ class Graph:
 
     def sizes(self, keep: np.ndarray) -> dict[str, int]:
         """Return the number of elements of each weight when only `keep` is kept."""
-        return {key: prod(shape) for key, shape in self.shapes(keep).items()}
+        return {key: prod(kept_shape(w.shape, w.axes, keep)) for key, w in self.weights.items()}
 
     def shapes(self, keep: np.ndarray) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each weight when only `keep` is kept."""
-        return {key: kept_shape(w.shape, w.axes, keep) for key, w in self.weights.items()}
+        """Return the shape of each weight when only `keep` is kept, its own axes alone."""
+        return {
+            key: kept_shape(w.shape, w.axes, keep)[: len(self.variables[key].shape)]
+            for key, w in self.weights.items()
+        }
+
+    def removed(self, keep: np.ndarray) -> tuple[Block, ...]:
+        """Return the blocks that go."""
+        return tuple(block for block in self.blocks if not keep[block.unit])
 
     def parameters(self, keep: np.ndarray | None = None) -> int:
         """Return the number of weights' elements that are left."""
@@ -209,12 +244,13 @@ class Graph:
     def widths(self, keep: np.ndarray) -> dict[str, tuple[int, int]]:
         """Return the output width before and after, of each layer that makes units."""
         found = {}
-        for call in self.calls:
+        gone = {number for block in self.removed(keep) for number in block.calls}
+        for number, call in enumerate(self.calls):
             if isinstance(call.rule, Flow) and call.rule.mints:
                 tensor = self.tensors[call.outputs[0]]
                 axis = call.rule.axis % len(tensor.shape)
                 after = kept_shape(tensor.shape, tensor.axes, keep)[axis]
-                found[call.path] = (tensor.shape[axis], after)
+                found[call.path] = (tensor.shape[axis], 0 if number in gone else after)
         return found
 
     def fingerprint(self) -> str:
@@ -223,7 +259,7 @@ class Graph:
             (type(call.operation).__name__, call.path, call.inputs, call.outputs)
             for call in self.calls
         ]
-        shapes = sorted((key, weight.shape) for key, weight in self.weights.items())
+        shapes = sorted((key, tuple(weight.shape)) for key, weight in self.variables.items())
         text = json.dumps([calls, shapes, [tensor.shape for tensor in self.tensors]])
         return hashlib.sha256(text.encode()).hexdigest()
 

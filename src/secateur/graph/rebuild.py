@@ -19,6 +19,7 @@ from secateur.graph.fitting import Wanted, any_batch, fitting
 from secateur.graph.functional import Names, functional_of, is_nested, opened
 from secateur.graph.graph import Graph, kept_shape
 from secateur.graph.refit import compensated, pieces, resized, rewritten, stated
+from secateur.graph.removal import GONE, Gone, Removal
 from secateur.graph.rule import Contract
 from secateur.graph.sweep import Call, Composite
 from secateur.graph.weights import paired, to_numpy
@@ -88,6 +89,7 @@ class _Builder:
             id(self.graph.variables[key]): shape
             for key, shape in self.graph.shapes(self.keep).items()
         }
+        self.removal = Removal(self.graph, self.keep)
 
     def model(self, old: Any, scope: Path, shapes: list | None = None) -> Any:
         """Rebuild a model, or a model nested in it whose inputs have the given shapes."""
@@ -123,6 +125,9 @@ class _Builder:
 
     def _call(self, scope: Path, operation: Any, args: Any, kwargs: Any) -> Any:
         path = (*scope, operation.name)
+        instead = self.removal.stand_in("/".join(path), operation, args, kwargs)
+        if instead is not None:
+            return instead
         if "/".join(path) in self.graph.opened:
             return self._composite(path, operation, operation.name, args, kwargs)
         shapes = [tensor.shape for tensor in _tensors((args, kwargs))]
@@ -157,6 +162,8 @@ class _Builder:
         turns = self.graph.opened["/".join(path)]
         composite = turns[min(self.turns[path], len(turns) - 1)]
         self.turns[path] += 1
+        if self.removal.opens("/".join(path)):
+            return self._laid_open(path, old, composite, args, kwargs)
         if id(old) not in self.made:
             wanted = Wanted(
                 [self.shapes[id(weight)] for weight in old.weights],
@@ -176,11 +183,14 @@ class _Builder:
     def _laid_open(self, path: Path, old: Any, composite: Composite, args: Any, kwargs: Any) -> Any:
         """Lay the inner operations of a composite layer into the functional graph."""
         inner = opened(old, *any_batch(composite.specs, self.graph.open_length))
+        loses = self.removal.opens("/".join(path))
+        if inner is None and loses:
+            inner = opened(old, *composite.specs)
         # What is known by its id must live as long as the builder.
         self.laid.append(inner)
         names = Names()
         calls = {call.path: call for call in composite.calls}
-        if inner is None or inner.held:
+        if inner is None or (inner.held and not loses):
             why = "holds weights itself" if inner else "cannot be run for any batch size"
             raise ModelError(
                 f"no config of {type(old).__name__} gives the wanted weights, and it {why}, so it "
@@ -194,6 +204,9 @@ class _Builder:
 
         def call(operation: Any, *inner_args: Any, **inner_kwargs: Any) -> Any:
             at = (*path, names(operation))
+            instead = self.removal.stand_in("/".join(at), operation, inner_args, inner_kwargs)
+            if instead is not None:
+                return instead
             if "/".join(at) in self.graph.opened:
                 name = self._unique("_".join(at))
                 return self._composite(at, operation, name, inner_args, inner_kwargs)
@@ -202,7 +215,9 @@ class _Builder:
                 return self._operation(at, operation, shapes)(*inner_args, **inner_kwargs)
             return self._inner(calls["/".join(at)], operation, inner_args, inner_kwargs, known)
 
-        return inner.function._run_through_graph(tensors, call_fn=call)
+        # What it holds itself can only have been used by what is gone.
+        own = [GONE] * len(inner.held)
+        return inner.function._run_through_graph([*tensors, *own], call_fn=call)
 
     def _inner(self, call: Call, operation: Any, args: Any, kwargs: Any, known: bool) -> Any:
         if id(operation) not in self.made:
@@ -263,4 +278,5 @@ def _as_open(shape: Any, old: Any) -> tuple[int | None, ...]:
 
 
 def _tensors(structure: Any) -> list[Any]:
-    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
+    kinds = keras.KerasTensor | Gone
+    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, kinds)]

@@ -113,11 +113,15 @@ class WeightIds:
 
 @dataclass
 class Product:
-    """Multiply-adds between tensors: `count` for each combination of positions on the axes."""
+    """Multiply-adds between tensors: `count` for each combination of positions on the axes.
+
+    `call` is the number of the call that does them.
+    """
 
     key: str
     count: int
     axes: list[Ids]
+    call: int
 
 
 @dataclass
@@ -138,6 +142,8 @@ class Sweep:
     whole: bool = False
     faults: list[ModelError] = field(default_factory=list)
     said: dict[str, list[list[Place]]] = field(default_factory=dict)
+    left: set[int] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
 
     def value(self, shape: tuple[int, ...], dtype: str, axes: Axes) -> Value:
         """Add a value."""
@@ -151,6 +157,7 @@ class Sweep:
 
     def leave(self, value: Value) -> None:
         """Mark a value as a model output."""
+        self.left.add(value.index)
         self.pin(value, value.live(), "model output")
 
     def fixed(self, owner: str, shape: tuple[int, ...], reason: str) -> Axes:
@@ -282,7 +289,7 @@ class Sweep:
         """Count multiply-adds: `count` for each combination of positions on the axes."""
         self.named[key] += 1
         key = key if self.named[key] == 1 else f"{key}#{self.named[key]}"
-        self.products.append(Product(key, count, axes))
+        self.products.append(Product(key, count, axes, len(self.calls)))
 
 
 def shortest(axes: Sequence[Ids | None]) -> list[Ids]:

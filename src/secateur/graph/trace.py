@@ -14,6 +14,7 @@ import numpy as np
 from keras import tree
 
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
+from secateur.graph.blocks import with_blocks
 from secateur.graph.checks import check_built, check_precision, check_weights
 from secateur.graph.configs import Place, fault_of, is_stock
 from secateur.graph.fitting import any_batch
@@ -28,6 +29,7 @@ from secateur.graph.functional import (
     output_spec,
 )
 from secateur.graph.graph import Graph
+from secateur.graph.kinds import with_kinds
 from secateur.graph.rule import Move, Open, Pin, Rule, rule_of
 from secateur.graph.sweep import Call, Composite, Pending, Sweep, Value, mapped, shortest
 from secateur.graph.weights import has_own_class
@@ -66,7 +68,9 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
         sweep = _swept(model, shapes or {}, whole=True)
         said = said_by(model, sweep, lambda other: _swept(other, shapes or {}, whole=True))
         said = held(model, sweep, said)
-    return Graph.of(model, sweep, said)
+    graph = with_kinds(Graph.of(model, sweep, said))
+    # A model that is made again as a whole keeps its depth.
+    return graph if sweep.whole else with_blocks(graph, sweep)
 
 
 def _swept(model: Any, shapes: Mapping[str, tuple[int, ...]], *, whole: bool = False) -> Sweep:
@@ -180,6 +184,7 @@ def _can_be_laid_open(operation: Any, inner: Opened, specs: Any, sweep: Sweep) -
 def _hold(path: tuple[str, ...], operation: Any, specs: Any, sweep: Sweep) -> None:
     """Let shrink what the layer's own config can say, and nothing else."""
     name = "/".join(path)
+    sweep.held.add(name)
     entries = [sweep.weight(name, variable) for variable in operation.weights]
     free: set[Place] = set()
     for axes in sweep.sayable(operation, specs):

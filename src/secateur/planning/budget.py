@@ -23,15 +23,17 @@ class Shrinking:
 
     Args:
         graph: the traced model.
+        among: those of its groups that may shrink.
         scores: for each group by name, one score a unit.
         price: what an element of each weight costs (its multiply-adds, or one); `None` prices
             every unit alike.
-        step: the multiple that kept widths are rounded to.
+        step: the multiple that kept widths are rounded to, those of blocks aside.
         floor: the smallest share of a group that stays.
         held: the names of groups that stay whole.
     """
 
     graph: Any
+    among: Sequence[Any]
     scores: Mapping[str, np.ndarray]
     price: Mapping[str, float] | None
     step: int
@@ -39,10 +41,13 @@ class Shrinking:
     held: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self.groups = {group.name: group for group in self.graph.groups}
+        self.groups = {group.name: group for group in self.among}
         self.together = {name: (name,) for name in self.groups}
         for names in self.graph.alike:
-            self.together |= dict.fromkeys(names, names)
+            if set(names) <= self.groups.keys():
+                self.together |= dict.fromkeys(names, names)
+            else:
+                self.held |= set(names)
         self.order = {name: self._order(group) for name, group in self.groups.items()}
         self.kept = {name: len(group) for name, group in self.groups.items()}
         self.widths = {name: self._widths(group) for name, group in self.groups.items()}
@@ -98,6 +103,21 @@ class Shrinking:
         count = len(self.groups[name]) - self.kept[name]
         return np.sort(self.order[name][:count])
 
+    def lost(self) -> float:
+        """Return the summed score of all units that are gone."""
+        return sum(self.importance(name, len(group)) for name, group in self.groups.items())
+
+    def is_moot(self, name: str) -> bool:
+        """Say whether all that a group's units live in is gone for other reasons."""
+        slices = self.groups[name].slices
+        return bool(slices) and all(
+            any(
+                length == 0 and axis != part.axis
+                for axis, length in enumerate(self.lengths[part.weight])
+            )
+            for part in slices
+        )
+
     def _priced(self) -> list[Any]:
         return [*self.graph.weights.values(), *self.graph.products]
 
@@ -108,7 +128,8 @@ class Shrinking:
             return [whole]
         pinned = int(np.count_nonzero(np.isinf(self._ranked(group))))
         lowest = max(pinned, int(np.ceil(self.floor * whole)), 1)
-        rounded = range(whole // self.step * self.step, lowest - 1, -self.step)
+        step = 1 if group.kind == "block" else self.step
+        rounded = range(whole // step * step, lowest - 1, -step)
         return [whole, *(width for width in rounded if width < whole)]
 
     def _order(self, group: Any) -> np.ndarray:
@@ -189,6 +210,26 @@ def shrink_locally(paper: Shrinking, budget: float) -> None:
     _set_share(paper, shares[low])
 
 
+def take_instead(paper: Shrinking, budget: float) -> None:
+    """Let blocks come back where smaller chunks of others serve as well and matter less.
+
+    A block is a large chunk: the last one that goes may save far more than is asked.
+    """
+    for name, group in paper.groups.items():
+        while group.kind == "block" and paper.kept[name] < len(group):
+            kept, allowed, lost = dict(paper.kept), paper.widths[name], paper.lost()
+            width = paper.next_width(name, wider=True)
+            assert width is not None
+            paper.resize(name, width)
+            paper.widths[name] = [each for each in allowed if each >= width]
+            shrink_globally(paper, budget)
+            if paper.cost > budget or paper.lost() >= lost:
+                for other, before in kept.items():
+                    paper.resize(other, before)
+                paper.widths[name] = allowed
+                break
+
+
 def give_back(paper: Shrinking, budget: float) -> None:
     """Let groups grow again where the budget has room, the most important chunk first."""
     while True:
@@ -215,7 +256,8 @@ def check_budget(paper: Shrinking, budget: float, what: str, pins: Sequence[str]
     raise BudgetError(
         f"{what} cannot fall to {budget / paper.total:.1%} of the model: with every group at its "
         f"smallest allowed width {paper.cost / paper.total:.1%} is left.{held}",
-        mend="Ask for less, or allow narrower layers: a smaller round_to or floor.",
+        mend="Ask for less, or allow narrower layers (a smaller round_to or floor) or more kinds "
+        "of units.",
     )
 
 

@@ -3,6 +3,12 @@
 All functions here take `(group, stats)` and return one score a unit, in the order of
 `group.units`: the lower, the sooner the unit goes. A criterion on more than weights says so with
 `@needs(...)`. A function of one's own serves as well as these.
+
+A residual block is scored by the weights that switch it off when they are zero, those of the last
+operations in it. `taylor` sums their gradient-weight products as for any unit. A magnitude is set
+against the mean over the blocks of the stream, and counted once for each unit of the stream, since
+so many does the block write. The slices of a block lie on an axis of length one after the axes of
+the weight itself.
 """
 
 from __future__ import annotations
@@ -22,6 +28,8 @@ class GroupLike(Protocol):
     name: str
     units: np.ndarray
     slices: tuple
+    kind: str
+    breadth: int
 
     def __len__(self) -> int: ...
 
@@ -53,12 +61,12 @@ def needed(criterion: Criterion) -> frozenset[str]:
 
 def l1(group: GroupLike, stats: StatsLike) -> np.ndarray:
     """Sum of absolute weights (Li et al. 2017, "Pruning Filters for Efficient ConvNets")."""
-    return _mean_over_kernels(group, stats, np.abs)
+    return group.breadth * _relative(group, stats, np.abs)
 
 
 def l2(group: GroupLike, stats: StatsLike) -> np.ndarray:
     """Euclidean norm of the weights (Han et al. 2015; grouped as in Fang et al. 2023, DepGraph)."""
-    return np.sqrt(_mean_over_kernels(group, stats, np.square))
+    return group.breadth * np.sqrt(_relative(group, stats, np.square))
 
 
 @needs("taylor")
@@ -77,7 +85,8 @@ def taylor(group: GroupLike, stats: StatsLike) -> np.ndarray:
 
 def random(group: GroupLike, stats: StatsLike) -> np.ndarray:
     """Chance, seeded by the group's name: what every other criterion has to beat."""
-    return np.random.default_rng(zlib.crc32(group.name.encode())).random(len(group))
+    rng = np.random.default_rng(zlib.crc32(group.name.encode()))
+    return group.breadth * rng.random(len(group))
 
 
 CRITERIA: Mapping[str, Criterion] = {"l1": l1, "l2": l2, "taylor": taylor, "random": random}
@@ -97,6 +106,20 @@ def criterion(by: str | Criterion) -> Criterion:
             mend=f"Use one of {', '.join(CRITERIA)}, or pass a function (group, stats) -> scores.",
         )
     return CRITERIA[by]
+
+
+def _relative(
+    group: GroupLike, stats: StatsLike, size: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return sizes that are one on average over the group."""
+    if group.kind != "block":
+        return _mean_over_kernels(group, stats, size)
+    # Each block has weights of its own, which together make what it adds to the stream.
+    total = np.zeros(len(group))
+    for part in group.slices:
+        if part.role == "write" and part.weight in stats.weights:
+            total += _per_unit(group, part, size(stats.weights[part.weight]))
+    return total / total.mean() if total.any() else total
 
 
 def _mean_over_kernels(
@@ -121,6 +144,7 @@ def _mean_over_kernels(
 def _per_unit(group: GroupLike, part: object, array: np.ndarray) -> np.ndarray:
     """Sum an array over everything but one of its axes, and that by unit."""
     axis, unit = part.axis, part.unit  # type: ignore[attr-defined]
+    array = array.reshape(*array.shape, *(1 for _ in range(axis + 1 - array.ndim)))
     line = array.sum(axis=tuple(a for a in range(array.ndim) if a != axis), dtype=np.float64)
     mine = unit >= 0
     return np.bincount(unit[mine], weights=line[mine], minlength=len(group))

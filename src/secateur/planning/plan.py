@@ -9,16 +9,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secateur.errors import BudgetError, PlanError
+from secateur.errors import PlanError
 from secateur.files import write_whole
 from secateur.planning import budget as allocation
 from secateur.planning.criteria import Criterion, criterion, needed
+from secateur.planning.options import (
+    budget_of,
+    check_options,
+    held_by,
+    kinds_of,
+    pins_of,
+    sparing,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,12 @@ class GroupCut:
     units: int
     remove: tuple[int, ...]
     reason: str
+
+    @property
+    def change(self) -> str:
+        """Return how many units there were and are, in words."""
+        noun = "blocks" if self.group.startswith("blocks of ") else "units"
+        return f"{self.units} -> {self.units - len(self.remove)} {noun}"
 
 
 @dataclass(frozen=True)
@@ -181,8 +194,9 @@ class Plan:
             others = f" (with {', '.join(cut.members[1:4])}" if len(cut.members) > 1 else ""
             others += f" and {len(cut.members) - 4} more" if len(cut.members) > 4 else ""
             others += ")" if others else ""
-            left = cut.units - len(cut.remove)
-            lines.append(f"  {cut.group}{others}: {cut.units} -> {left}; {cut.reason}")
+            if cut.group.startswith("blocks of "):
+                others = ""
+            lines.append(f"  {cut.group}{others}: {cut.change}; {cut.reason}")
         lines += [f"  kept whole: {pin}" for pin in self.pins]
         return "\n".join(lines)
 
@@ -199,6 +213,7 @@ def plan(
     round_to: int = 8,
     floor: float = 0.1,
     keep: Sequence[str] = (),
+    kinds: Sequence[str] | None = None,
 ) -> Plan:
     """Decide which units go, so that a budget holds. Nothing is changed.
 
@@ -213,23 +228,22 @@ def plan(
         by: a criterion's name, or a function `(group, stats) -> scores`.
         scope: `global` lets groups compete, least score per saved cost first; `local` takes the
             same share from each.
-        round_to: kept widths are multiples of it; CPU runtimes compute channels in eights.
+        round_to: kept widths are multiples of it; CPU runtimes compute channels in eights. It
+            does not apply to blocks.
         floor: the smallest share of a group that stays.
-        keep: patterns (`fnmatch`) of layers whose units stay.
+        keep: patterns (`fnmatch`) of layers whose units stay, and the blocks that they are in.
+        kinds: what may go: any of `channel`, `stream`, `head`, `query-key`, `value`, `cell` and
+            `block`. By default all but `block`: whole residual blocks go where they are asked
+            for by name.
 
     Raises:
         BudgetError: the budget is out of range or cannot be met; the best that can is named.
-        PlanError: nothing can be removed, a pattern matches nothing, or the statistics lack what
-            the criterion needs.
+        PlanError: nothing can be removed, a pattern matches nothing, the model has no unit of a
+            kind, or the statistics lack what the criterion needs.
     """
-    name, share = _budget(macs=macs, params=params, ratio=ratio)
-    _check_options(scope, round_to, floor)
-    if not graph.groups:
-        raise PlanError(
-            "nothing in this model can be removed.",
-            where=graph.model.name,
-            mend="; ".join(_pins(graph)[:3]) or "It has no layer with hidden units.",
-        )
+    name, share = budget_of(macs=macs, params=params, ratio=ratio)
+    check_options(scope, round_to, floor)
+    allowed = kinds_of(graph, kinds)
     rank = criterion(by)
     missing = needed(rank) - stats.gathered
     if missing:
@@ -237,13 +251,16 @@ def plan(
             f"{_name(by)} needs {', '.join(sorted(missing))}, which was not gathered.",
             mend="Pass data: observe(graph, data, needs={'taylor'}).",
         )
-    held = _held(graph, keep)
-    scores = {group.name: _scores(rank, group, stats) for group in graph.groups}
-    paper = allocation.Shrinking(graph, scores, _price(graph, name), round_to, floor, held)
+    held = held_by(graph, keep)
+    groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
+    scores = {group.name: _scores(rank, group, stats) for group in groups}
+    paper = allocation.Shrinking(graph, groups, scores, _price(graph, name), round_to, floor, held)
     limit = share * paper.total
     shrink = allocation.shrink_globally if scope == "global" else allocation.shrink_locally
     shrink(paper, limit)
-    pins = _pins(graph)
+    if scope == "global" and paper.cost <= limit:
+        allocation.take_instead(paper, limit)
+    pins = pins_of(graph, allowed)
     allocation.check_budget(paper, limit, name, pins)
     allocation.give_back(paper, limit)
     return _finished(graph, paper, {name: 1 - share if name == "ratio" else share}, _name(by), pins)
@@ -254,11 +271,14 @@ def _finished(
 ) -> Plan:
     cuts = []
     keep = graph.everything()
-    for group in graph.groups:
+    for group in paper.groups.values():
         gone = paper.removed(group.name)
-        if len(gone):
+        if len(gone) and not paper.is_moot(group.name):
             keep[group.units[gone]] = False
             reason = f"lowest {len(gone)} by {by}"
+            if group.kind == "block":
+                names = ", ".join(group.members[index] for index in gone)
+                reason = f"block{'s' if len(gone) > 1 else ''} {names} removed, {reason}"
             cuts.append(
                 GroupCut(group.name, group.members, len(group), tuple(gone.tolist()), reason)
             )
@@ -272,64 +292,6 @@ def _finished(
         after={"macs": graph.macs(keep), "parameters": graph.parameters(keep)},
         pins=tuple(pins),
     )
-
-
-def _budget(**given: float | None) -> tuple[str, float]:
-    """Return the one budget that is given, as a share that may be left."""
-    named = [(name, value) for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        received = ", ".join(name for name, _ in named) or "none"
-        raise BudgetError(
-            f"exactly one budget is needed, received {received}.",
-            mend=f"Give one of {', '.join(given)}.",
-        )
-    ((name, value),) = named
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-        raise BudgetError(
-            f"{name} must be a share between 0 and 1, received {value!r}.",
-            where=name,
-            mend="0.5 is half.",
-        )
-    return name, 1 - value if name == "ratio" else float(value)
-
-
-def _check_options(scope: str, round_to: int, floor: float) -> None:
-    if scope not in ("global", "local"):
-        raise PlanError(
-            f"scope must be 'global' or 'local', received {scope!r}.",
-            where="scope",
-            mend="Use one.",
-        )
-    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
-        raise PlanError(
-            f"round_to must be a whole number from 1, received {round_to!r}.",
-            where="round_to",
-            mend="8 suits CPU runtimes; 1 allows every width.",
-        )
-    if not 0 <= floor < 1:
-        raise PlanError(
-            f"floor must be a share from 0 to below 1, received {floor!r}.",
-            where="floor",
-            mend="0.1 leaves at least a tenth of every group.",
-        )
-
-
-def _held(graph: Any, patterns: Sequence[str]) -> frozenset[str]:
-    held: set[str] = set()
-    for pattern in patterns:
-        matched = {
-            group.name
-            for group in (*graph.groups, *graph.fixed)
-            if any(fnmatch(member, pattern) for member in group.members)
-        }
-        if not matched:
-            raise PlanError(
-                f"the pattern {pattern!r} matches no layer that makes units.",
-                where="keep",
-                mend=f"Layers are named like {', '.join(g.name for g in graph.groups[:3])}.",
-            )
-        held |= matched & {group.name for group in graph.groups}
-    return frozenset(held)
 
 
 def _scores(rank: Criterion, group: Any, stats: Any) -> np.ndarray:
@@ -350,15 +312,6 @@ def _price(graph: Any, name: str) -> dict[str, float] | None:
     if name == "macs":
         return {part.key: part.uses for part in (*graph.weights.values(), *graph.products)}
     return dict.fromkeys(graph.weights, 1.0) | {part.key: 0.0 for part in graph.products}
-
-
-def _pins(graph: Any) -> list[str]:
-    said: dict[str, None] = {}
-    for group in (*graph.groups, *graph.fixed):
-        # That inputs and outputs stay goes without saying.
-        if not {"model input", "model output"} & set(group.pins):
-            said |= {f"{group.name}: {reason}": None for reason in group.pins}
-    return list(said)
 
 
 def _name(by: str | Criterion) -> str:

@@ -108,8 +108,15 @@ def _check(name: str, step: Any) -> None:
     """Find now what the step itself would find after hours of training."""
     if name == "prune":
         from secateur.planning.criteria import criterion
+        from secateur.planning.options import KINDS
 
         criterion(step.by)
+        unknown = [kind for kind in step.kinds or () if kind not in KINDS]
+        if unknown or step.kinds == ():
+            raise RecipeError(
+                f"there are no units of kind {unknown[0]!r}." if unknown else "kinds names none.",
+                mend=f"Kinds are {', '.join(KINDS)}.",
+            )
         budgets = {key: getattr(step, key) for key in BUDGETS if getattr(step, key) is not None}
         if len(budgets) != 1:
             raise BudgetError(

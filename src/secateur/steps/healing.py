@@ -24,7 +24,7 @@ from secateur.graph.sweep import Call
 from secateur.graph.trace import trace
 from secateur.graph.weights import copied, to_numpy
 from secateur.planning.plan import Plan
-from secateur.steps.lockstep import Walk
+from secateur.steps.lockstep import Walk, paired
 from secateur.steps.ridge import Moments, solve
 from secateur.steps.unfold import places_for, unfold
 
@@ -79,13 +79,20 @@ def heal(
             mend="Give more rows (labels are not needed), or switch healing off: heal=False.",
         )
     rng = np.random.default_rng(seed)
-    if not old.same_wiring(new):
+    pairs = paired(before, after, keep)
+    if pairs is None:
         why = "left as cut: a composite layer was laid open, so the wiring is another"
         return healed, (Healed(smaller.name, why),)
     changed: set[int] = set()
     counts = _uses(after)
     done = []
-    for was, now in zip(before.calls, after.calls, strict=True):
+    for pair in pairs:
+        was, now = pair.was, pair.now
+        if now is None:
+            # What read the sum of a removed block reads its stream now.
+            changed.update(() if pair.stream is None else (pair.stream,))
+            old.step(was)
+            continue
         touched = changed.intersection(now.inputs)
         layer = now.operation
         if touched and counts[now.path] == 1:

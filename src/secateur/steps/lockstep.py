@@ -2,20 +2,87 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
-from secateur.graph.graph import Graph
+from secateur.graph.graph import Graph, kept_shape
 from secateur.graph.rule import Move
 from secateur.graph.sweep import Call, Value, mapped
 from secateur.graph.weights import to_numpy
 
 CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A call of a model and that of the smaller one which does the same.
+
+    `now` is `None` inside of a removed block, and for the sum that ends it; `stream` is then the
+    tensor of the smaller model that stands for what the sum gave.
+    """
+
+    was: Call
+    now: Call | None
+    stream: int | None = None
+
+
+def paired(before: Graph, after: Graph, keep: np.ndarray) -> list[Pair] | None:
+    """Pair the calls of a model with those of what was cut from it, in the order of the first.
+
+    Two calls belong together that are of one type and read tensors that belong together.
+
+    Returns:
+        `None` where that cannot be done, since the wiring is another.
+    """
+    blocks = before.removed(keep)
+    gone = {number for block in blocks for number in block.calls}
+    streams = {block.merge: block.stream for block in blocks if block.merge not in gone}
+    twin: dict[int, int] = {index: index for index in range(len(before.model.inputs))}
+    names = {_name(after, index): index for index in after.constants}
+    for index in before.constants:
+        if _name(before, index) in names:
+            twin[index] = names[_name(before, index)]
+    waiting: dict[Any, list[Call]] = defaultdict(list)
+    for call in after.calls:
+        waiting[type(call.operation), call.inputs].append(call)
+    pairs = []
+    for number, was in enumerate(before.calls):
+        if number in gone:
+            pairs.append(Pair(was, None))
+            continue
+        if number in streams:
+            twin[was.outputs[0]] = twin[streams[number]]
+            pairs.append(Pair(was, None, twin[streams[number]]))
+            continue
+        key = type(was.operation), tuple(twin.get(index, -1) for index in was.inputs)
+        if not waiting[key]:
+            return None
+        # Several layers may read one tensor; what is laid open is named by its path.
+        named = [call for call in waiting[key] if _flat_name(call) == _flat_name(was)]
+        now = (named or waiting[key])[0]
+        waiting[key].remove(now)
+        for old, new in zip(was.outputs, now.outputs, strict=True):
+            tensor = before.tensors[old]
+            if kept_shape(tensor.shape, tensor.axes, keep) != after.tensors[new].shape:
+                return None
+            twin[old] = new
+        pairs.append(Pair(was, now))
+    return None if any(waiting.values()) else pairs
+
+
+def _flat_name(call: Call) -> str:
+    return call.path.replace("/", "_")
+
+
+def _name(graph: Graph, index: int) -> str:
+    variable = graph.constants[index]
+    return next(key for key, known in graph.variables.items() if known is variable)
 
 
 class Walk:
@@ -47,11 +114,6 @@ class Walk:
             self._left[index] -= call.inputs.count(index)
             if not self._left[index]:
                 self.tensors.pop(index, None)
-
-    def same_wiring(self, other: Walk) -> bool:
-        """Say whether another graph has the same operations in the same order."""
-        one, two = ([type(c.operation) for c in walk.graph.calls] for walk in (self, other))
-        return one == two
 
     def _run(self, call: Call, operation: Any) -> list[np.ndarray]:
         pieces = []

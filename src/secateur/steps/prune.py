@@ -39,6 +39,7 @@ class Prune:
         round_to: kept widths are multiples of it.
         floor: the smallest share of a group that stays.
         keep: patterns of layers whose units stay.
+        kinds: what may go; by default all kinds of units but `block` (see `plan`).
         rounds: in how many rounds the budget is reached, each with the same share of what is left.
         epochs: how many epochs of training lie between two rounds.
         heal: whether to heal after each cut.
@@ -54,6 +55,7 @@ class Prune:
     round_to: int = 8
     floor: float = 0.1
     keep: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = None
     rounds: int = 1
     epochs: int = 0
     heal: bool = True
@@ -89,7 +91,7 @@ class Prune:
                 Note(
                     "prune",
                     "done",
-                    f"{entry.units} -> {entry.units - len(entry.remove)} units, {entry.reason}",
+                    f"{entry.change}, {entry.reason}",
                     entry.group,
                 )
                 for entry in made.cuts
@@ -152,6 +154,7 @@ class Prune:
             round_to=self.round_to,
             floor=self.floor,
             keep=self.keep,
+            kinds=self.kinds,
             **budget,
         )
 

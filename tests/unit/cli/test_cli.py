@@ -152,6 +152,7 @@ def test_inspect_tells_what_can_be_cut_and_why_not(secateur, model):
     found = json.loads(told)
     assert found["cost"]["parameters"] == 160 + 2320 + 34
     assert sum(each["macs"] for each in found["layers"]) == found["cost"]["macs"]
+    assert {each["kind"] for each in found["groups"]} == {"channel"}
 
 
 def test_plan_changes_nothing_and_can_be_kept(secateur, model, tmp_path):
@@ -162,6 +163,10 @@ def test_plan_changes_nothing_and_can_be_kept(secateur, model, tmp_path):
     assert model.read_bytes() == before
     code, told, _ = secateur("plan", model, "--macs", "0.6", "--json")
     assert json.loads(told) == json.loads((tmp_path / "plans" / "plan.json").read_text())
+    assert secateur("plan", model, "--macs", "0.6", "--kinds", "channel")[0] == 0
+    code, _, err = secateur("plan", model, "--macs", "0.6", "--kinds", "channel, block")
+    assert code == 2
+    assert "no unit of kind 'block'" in one_line(err)
 
 
 def test_plan_by_taylor_looks_at_data(secateur, model, photos):

@@ -29,8 +29,9 @@ def test_multiply_adds_of_a_convolution_and_a_dense_layer():
 
 def test_a_residual_stream_is_one_group_and_its_inner_channels_another():
     graph = trace(model_of("residual"))
-    sizes = sorted(len(g) for g in graph.groups)
-    assert sizes == [16, 24, 24, 24, 32]
+    sizes = sorted((g.kind, len(g)) for g in graph.groups)
+    channels = [("channel", 24)] * 3
+    assert sizes == [("block", 2), *channels, ("stream", 16), ("stream", 32)]
     stream = next(g for g in graph.groups if len(g) == 16)
     assert len(stream.members) == 3
 

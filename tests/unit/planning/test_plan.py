@@ -144,3 +144,75 @@ def test_a_plan_changed_by_hand_is_refused(model, remove):
     raw["cuts"] = [{**raw["cuts"][0], "group": stream.name, "remove": remove}]
     with pytest.raises(PlanError, match="changed by hand"):
         cut(model, Plan.from_json(json.dumps(raw)))
+
+
+def test_blocks_go_only_where_they_are_asked_for(model):
+    assert not any("blocks" in entry.group for entry in planned(model, ratio=0.5).cuts)
+    made = planned(model, ratio=0.5, kinds=("block",))
+    assert [entry.units - len(entry.remove) for entry in made.cuts] == [1]
+
+
+def test_only_the_kinds_that_are_asked_for_shrink():
+    model = model_of("attention")
+    kinds = {group.name: group.kind for group in trace(model).groups}
+    for asked in (("head",), ("query-key", "value"), ("channel", "block"), ("stream",)):
+        made = planned(model, ratio=0.3, round_to=1, kinds=asked)
+        assert {kinds[entry.group] for entry in made.cuts} <= set(asked)
+        units = sum(len(g) for g in trace(model).groups if g.kind in asked)
+        assert 0.3 * units <= sum(len(entry.remove) for entry in made.cuts) < 0.3 * units + 1
+
+
+def test_rounding_is_for_widths_and_not_for_blocks():
+    made = planned(model_of("attention"), macs=0.8, kinds=("block",), round_to=8)
+    (entry,) = made.cuts
+    assert (entry.units, len(entry.remove)) == (4, 1)
+    assert f"4 -> 3 blocks; block {entry.members[entry.remove[0]]} removed" in made.explain()
+
+
+def test_a_floor_keeps_blocks():
+    with pytest.raises(BudgetError, match="smallest allowed width"):
+        planned(model_of("attention"), macs=0.3, kinds=("block",), floor=0.5)
+
+
+@pytest.mark.parametrize(
+    "kinds", [("filter",), ("head",), ("channel", "cell"), (), "channel", ("block", "blocks")]
+)
+def test_a_kind_that_the_model_does_not_have_is_an_error(model, kinds):
+    with pytest.raises(PlanError) as caught:
+        planned(model, macs=0.5, kinds=kinds)
+    assert caught.value.where == "kinds"
+    assert "channel, stream, block" in str(caught.value.mend).replace(
+        "stream, channel", "channel, stream"
+    )
+
+
+def test_a_layer_that_stays_keeps_the_block_that_it_is_in():
+    model = model_of("residual")
+    group = next(group for group in trace(model).groups if group.kind == "block")
+    for index, paths in enumerate(group.contents):
+        inner = next(path for path in sorted(paths) if path.startswith("conv"))
+        (entry,) = planned(model, ratio=0.5, kinds=("block",), keep=[inner]).cuts
+        assert entry.remove == (1 - index,)
+    with pytest.raises(BudgetError):
+        planned(model, ratio=0.5, kinds=("block",), keep=["*"])
+
+
+def test_what_goes_with_a_block_is_not_told_as_well(model):
+    made = planned(
+        model,
+        ratio=0.6,
+        round_to=1,
+        kinds=("block", "channel"),
+        by=lambda group, stats: np.ones(len(group)) * (group.kind != "block"),
+    )
+    graph = trace(model)
+    gone = {
+        path
+        for entry in made.cuts
+        for group in graph.groups
+        if group.name == entry.group and group.kind == "block"
+        for index in entry.remove
+        for path in group.contents[index]
+    }
+    assert gone
+    assert not gone & {entry.group for entry in made.cuts}

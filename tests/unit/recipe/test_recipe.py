@@ -58,7 +58,11 @@ def test_a_recipe_survives_yaml(write, tmp_path):
 
 
 def test_steps_and_entries_are_one_another(write):
-    for entry in ({"prune": {"macs": 0.5, "keep": ["stem*"]}}, {"finetune": {"epochs": 3}}):
+    kinds = ["head", "block"]
+    for entry in (
+        {"prune": {"macs": 0.5, "keep": ["stem*"], "kinds": kinds}},
+        {"finetune": {"epochs": 3}},
+    ):
         assert to_entry(to_step(entry)) == entry
     for step in Recipe.load(write(WHOLE)).chain:
         assert to_step(to_entry(step)) == step
@@ -122,6 +126,13 @@ def test_a_budget_out_of_range_is_told_before_anything_is_read(budget, write):
         Recipe.load(write(WHOLE.replace("macs: 0.5", budget))).chain  # noqa: B018
     assert isinstance(caught.value, (BudgetError, RecipeError))
     assert "line 13" in str(caught.value)
+
+
+@pytest.mark.parametrize("kinds", [["filter"], ["channel", "blocks"], []])
+def test_kinds_that_there_are_not_are_told_at_once(kinds):
+    with pytest.raises(RecipeError) as caught:
+        to_step({"prune": {"macs": 0.5, "kinds": kinds}})
+    assert "channel, stream, head" in str(caught.value.mend)
 
 
 @pytest.mark.parametrize("text", ["", "just words", "- a\n- list"])

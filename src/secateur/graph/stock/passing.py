@@ -78,7 +78,9 @@ def _(layer: Any) -> Rule:
 
 @register(LayerScale)
 def _(layer: Any) -> Rule:
-    return Flow(writes={"gamma": 0}, size="projection_dim", mints=False, pointwise=True)
+    # Keras gives its weight no name, so it is numbered.
+    name = layer.gamma.name
+    return Flow(writes={name: 0}, size="projection_dim", mints=False, pointwise=True)
 
 
 @register(layers.UnitNormalization)
