@@ -142,35 +142,76 @@ def opened(layer: keras.Layer, args: Any, kwargs: Any) -> Opened | None:
     """
     # A tensor that is used for its shape alone has to be an input all the same.
     entered: Any = tree.map_structure(_entrance, (args, kwargs))
-    args, kwargs = entered
-    tensors = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, KerasTensor)]
+    alone = _run(layer, [layer], entered)
+    if alone is not None:
+        return alone
+    # An inner layer that returns more than tensors (a cache that is None) is run in place.
+    hosts = [layer, *_composites(layer)]
+    return _run(layer, hosts, entered) if len(hosts) > 1 else None
+
+
+def _run(layer: Any, hosts: list[Any], given: Any) -> Opened | None:
+    """Run a layer's call on symbolic tensors.
+
+    Args:
+        layer: the layer; it is left as it was.
+        hosts: the layers whose own calls are run; what they hold becomes an input.
+        given: the positional and the named arguments.
+    """
+    args, kwargs = given
+    tensors = [leaf for leaf in tree.flatten(given) if isinstance(leaf, KerasTensor)]
     inner = list(layer._flatten_layers())
     marks = [(len(each._inbound_nodes), len(each._outbound_nodes)) for each in inner]
-    own = {
-        name: value
-        for name, value in vars(layer).items()
-        if isinstance(value, keras.Variable) or backend.is_tensor(value)
-    }
-    stand_ins = {
-        name: _entrance(KerasTensor(v.shape, keras.backend.standardize_dtype(v.dtype)))
-        for name, v in own.items()
-    }
+    own, changes = [], []
+    for host in hosts:
+        for name, value in list(vars(host).items()):
+            if isinstance(value, keras.Variable) or backend.is_tensor(value):
+                dtype = keras.backend.standardize_dtype(value.dtype)
+                changes.append((host, name, value, _entrance(KerasTensor(value.shape, dtype))))
+                own.append(value)
+            elif any(value is other for other in hosts[1:]):
+                changes.append((host, name, value, _InPlace(value)))
+    stand_ins = [new for *_, new in changes if isinstance(new, KerasTensor)]
     try:
         # An operation on what the layer holds alone would run at once and leave no trace.
-        layer.__dict__.update(stand_ins)
+        for host, name, _, new in changes:
+            host.__dict__[name] = new
         for each in inner:
             each.__dict__["compute_output_spec"] = partial(output_spec, each)
         outputs = layer.call(*args, **kwargs)
-        function = keras.Function([*tensors, *stand_ins.values()], outputs)
+        function = keras.Function([*tensors, *stand_ins], outputs)
     except Exception:
         return None
     finally:
-        layer.__dict__.update(own)
+        for host, name, old, _ in changes:
+            host.__dict__[name] = old
         for each, (inbound, outbound) in zip(inner, marks, strict=True):
-            del each.__dict__["compute_output_spec"]
+            each.__dict__.pop("compute_output_spec", None)
             del each._inbound_nodes[inbound:]
             del each._outbound_nodes[outbound:]
-    return Opened(function, tuple(own.values()))
+    return Opened(function, tuple(own))
+
+
+class _InPlace:
+    """Stands in for an inner layer, whose call is run as if it were written in the outer one."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._layer.call(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)
+
+
+def _composites(layer: Any) -> list[Any]:
+    """Return the inner layers of classes of their own that have layers in them."""
+    return [
+        each
+        for each in layer._flatten_layers(include_self=False)
+        if not type(each).__module__.startswith("keras.") and each._layers
+    ]
 
 
 def _entrance(leaf: Any) -> Any:
