@@ -112,6 +112,7 @@ def check(name: str, folder: Path) -> Found:
     import numpy as np
 
     from hub import HUB, inputs_of
+    from secateur.errors import PlanError
     from secateur.graph.observe import observe
     from secateur.graph.trace import trace
     from secateur.steps.cutting import cut
@@ -127,7 +128,11 @@ def check(name: str, folder: Path) -> Found:
     start = time.perf_counter()
     graph = trace(model)
     found.prunable, found.why = 1 - held(graph), reasons(graph)
-    made = halved(graph, observe(graph))
+    try:
+        made = halved(graph, observe(graph))
+    except PlanError:
+        found.error = f"nothing to plan for: {found.why}"
+        return found
     smaller = cut(model, made)
     found.seconds = time.perf_counter() - start
     found.left = made.after["macs"] / made.before["macs"]
@@ -254,7 +259,7 @@ def main() -> int:
         print(row.shown())
     good = sum(row.good for row in rows)
     halves = sum(row.good and row.left <= 0.5 for row in rows)
-    refused = sum(row.error.startswith("refused") for row in rows)
+    refused = sum(row.error.startswith(("refused", "nothing")) for row in rows)
     print(f"\n{good} of {len(rows)} pruned and loaded again, {halves} to half, {refused} refused")
     return len(rows) - good - refused
 

@@ -171,6 +171,9 @@ def _run(layer: Any, hosts: list[Any], given: Any) -> Opened | None:
                 own.append(value)
             elif any(value is other for other in hosts[1:]):
                 changes.append((host, name, value, _InPlace(value)))
+    for host in hosts[1:]:
+        # Names in a function are unique; those of layers of two hosts need not be.
+        changes += [(x, "name", x.name, f"{host.name}_{x.name}") for x in host._layers]
     stand_ins = [new for *_, new in changes if isinstance(new, KerasTensor)]
     try:
         # An operation on what the layer holds alone would run at once and leave no trace.

@@ -165,16 +165,18 @@ class _Builder:
         if self.removal.opens("/".join(path)):
             return self._laid_open(path, old, composite, args, kwargs)
         if id(old) not in self.made:
+            tensors = [self.graph.tensors[index] for index in composite.outputs]
             wanted = Wanted(
                 [self.shapes[id(weight)] for weight in old.weights],
-                [
-                    kept_shape(tensor.shape, tensor.axes, self.keep)[1:]
-                    for tensor in (self.graph.tensors[index] for index in composite.outputs)
-                ],
+                [kept_shape(each.shape, each.axes, self.keep)[1:] for each in tensors],
             )
             new = None
             if is_stock(old) or fault_of(old) is None:
-                new = fitting(old, name, wanted, composite.specs, args, kwargs)
+                as_it_is = [tuple(w.shape) for w in old.weights], [t.shape[1:] for t in tensors]
+                if wanted == Wanted(*as_it_is):
+                    new = made_again(old, {**old.get_config(), "name": name}, "/".join(path))
+                else:
+                    new = fitting(old, name, wanted, composite.specs, args, kwargs)
             if new is None:
                 return self._laid_open(path, old, composite, args, kwargs)
             self._keep(old, new)

@@ -255,6 +255,12 @@ def plan(
     groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
     scores = {group.name: _scores(rank, group, stats) for group in groups}
     paper = allocation.Shrinking(graph, groups, scores, _price(graph, name), round_to, floor, held)
+    if not paper.total:
+        raise PlanError(
+            f"the operations that can be followed have no {name}, so there is nothing to plan for.",
+            where=graph.model.name,
+            mend="Use ratio, or register rules for the layers that cannot be followed.",
+        )
     limit = share * paper.total
     shrink = allocation.shrink_globally if scope == "global" else allocation.shrink_locally
     shrink(paper, limit)

@@ -90,6 +90,15 @@ def test_keeping_every_layer_leaves_no_budget_to_meet(model):
         planned(model, macs=0.9, keep=["*"])
 
 
+def test_a_model_without_what_is_budgeted_is_an_error():
+    i = keras.Input((2,), dtype="int32")
+    x = keras.layers.Embedding(9, 16)(i)
+    graph = trace(keras.Model(i, keras.ops.sum(x, axis=(1, 2))))
+    with pytest.raises(PlanError, match="have no macs"):
+        plan(graph, observe(graph), macs=0.5, round_to=1)
+    assert plan(graph, observe(graph), ratio=0.5, round_to=1).cuts
+
+
 def test_a_model_with_nothing_to_remove_is_an_error():
     i = keras.Input((4,))
     with pytest.raises(PlanError, match="nothing in this model can be removed"):
