@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+HUB := .venv-hub
 # Training small convolutional nets is faster without oneDNN; logs stay quiet.
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test quick lint format bench docs clean
+.PHONY: help demo test quick hub lint format bench docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,6 +34,14 @@ test: $(VENV)/.dev  ## run the tests
 quick: $(VENV)/.dev  ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not browser"
 
+$(HUB)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(HUB)
+	$(HUB)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[hub]'
+	@touch $@
+
+hub: $(HUB)/.ready  ## run the tests on backbones of KerasHub, in an environment of their own
+	$(HUB)/bin/python -m pytest tests/unit/graph/test_hub.py
+
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +59,4 @@ docs: $(VENV)/.dev  ## run every example of the documentation
 	$(BIN)/python -m pytest tests/house
 
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HUB) demo .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -26,10 +27,21 @@ from zoo import (
 )
 
 
-def half(model, **options):
+@cache
+def traced(name):
+    """Return a model of the zoo, its graph and its weights; none of the laws may change them."""
+    model = model_of(name)
     graph = trace(model)
-    options = {"macs": 0.6, "round_to": 2, "by": "l2"} | options
-    return plan(graph, observe(graph), **options)
+    return model, graph, observe(graph)
+
+
+def planned(graph, stats, **options):
+    return plan(graph, stats, **{"macs": 0.6, "round_to": 2, "by": "l2"} | options)
+
+
+def half(model):
+    graph = trace(model)
+    return planned(graph, observe(graph))
 
 
 @pytest.fixture(params=sorted(ZOO))
@@ -38,15 +50,14 @@ def name(request):
 
 
 def test_a_cut_model_computes_what_the_masked_one_does(name):
-    model = model_of(name)
+    model, graph, stats = traced(name)
     x = inputs_of(model)
-    graph = trace(model)
     mixing = [group for group in graph.groups if group.name in mixing_groups(graph)]
     if len(mixing) == len(graph.groups):
         pytest.skip("layers normalise across every axis that can be cut")
     members = {member for group in mixing for member in group.members}
     options = {"macs": None, "ratio": 0.2, "keep": sorted(members)} if mixing else {}
-    made = half(model, **options)
+    made = planned(graph, stats, **options)
     smaller, masked = outputs(cut(model, made), x), outputs(mask(model, made), x)
     assert_same(smaller, masked)
     assert all(np.abs(value).max() > 0 for value in masked)
@@ -55,8 +66,7 @@ def test_a_cut_model_computes_what_the_masked_one_does(name):
 
 
 def test_every_single_group_can_be_cut_alone(name):
-    model = model_of(name)
-    graph = trace(model)
+    model, graph, _ = traced(name)
     x = inputs_of(model)
     for group in graph.groups:
         gone = np.flatnonzero(group.free)[1::2]
@@ -71,22 +81,22 @@ def test_every_single_group_can_be_cut_alone(name):
 
 
 def test_the_empty_plan_is_the_identity(name):
-    model = model_of(name)
+    model, graph, _ = traced(name)
     x = inputs_of(model)
-    same = cut(model, Plan.empty(trace(model)))
+    same = cut(model, Plan.empty(graph))
     assert_same(outputs(same, x), outputs(model, x), 1e-6)
     assert [w.shape for w in same.weights] == [w.shape for w in model.weights]
 
 
 def test_a_plan_survives_json(name):
-    made = half(model_of(name))
+    made = planned(*traced(name)[1:])
     assert Plan.from_json(made.to_json()) == made
 
 
 def test_a_plan_refuses_another_model(name):
-    other = model_of("dense" if name != "dense" else "vgg")
+    other, *_ = traced("dense" if name != "dense" else "vgg")
     with pytest.raises(PlanError, match="another model"):
-        cut(other, half(model_of(name)))
+        cut(other, planned(*traced(name)[1:]))
 
 
 def test_a_step_leaves_its_input_as_it_was(name):
@@ -104,8 +114,8 @@ def test_a_step_leaves_its_input_as_it_was(name):
 @pytest.mark.parametrize("budget", ["macs", "params"])
 @pytest.mark.parametrize("scope", ["global", "local"])
 def test_budgets_hold(name, budget, scope):
-    model = model_of(name)
-    made = half(model, **({"macs": None} | {budget: 0.6}), scope=scope, round_to=1)
+    model, graph, stats = traced(name)
+    made = planned(graph, stats, **({"macs": None} | {budget: 0.6}), scope=scope, round_to=1)
     smaller = trace(cut(model, made))
     before, after = {
         "macs": (made.before["macs"], smaller.macs()),
@@ -117,7 +127,7 @@ def test_budgets_hold(name, budget, scope):
 
 
 def test_the_same_model_gives_the_same_plan(name):
-    one, other = half(model_of(name)), half(model_of(name))
+    one, other = planned(*traced(name)[1:]), half(model_of(name))
     assert [cut.remove for cut in one.cuts] == [cut.remove for cut in other.cuts]
 
 
