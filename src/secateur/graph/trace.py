@@ -140,9 +140,13 @@ def _walk(
             if inner is not None:
                 if operation.weights:
                     sweep.again("/".join(path), operation, values, strict=False)
-                start = len(sweep.calls)
+                start, by_itself = len(sweep.calls), not sweep.whole
+                held = by_itself and not _can_be_laid_open(operation, inner, specs, sweep)
+                # What is inside of a layer that its own class makes again needs no config.
+                sweep.whole = sweep.whole or held
                 outputs = _enter(inner, path, operation, rule, values, sweep)
-                if not sweep.whole and not _can_be_laid_open(operation, inner, specs, sweep):
+                sweep.whole = not by_itself
+                if held:
                     _hold(path, operation, specs, sweep)
                     blame(operation)
                 given = tuple(value.index for value in tree.flatten(outputs))
