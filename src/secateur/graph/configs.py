@@ -49,7 +49,9 @@ def fault_of(operation: Any) -> ModelError | None:
         return error
     except Exception as error:
         return _unloadable(operation, f"{type(error).__name__}: {error}")
-    if new.built and len(new.weights) != len(operation.weights):
+    # What its build leaves to its inner layers is made when it is called, on loading as well.
+    whole = new.built and all(each.built for each in new._flatten_layers(include_self=False))
+    if whole and len(new.weights) != len(operation.weights):
         lacks = f"{len(new.weights)} weights instead of {len(operation.weights)}"
         return _unloadable(operation, f"its build makes {lacks}")
     return None

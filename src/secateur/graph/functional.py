@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import keras
 from keras import KerasTensor, tree
 from keras.src import backend
+from keras.src.backend.common.keras_tensor import any_symbolic_tensors
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.ops.nn import DotProductAttention
 
 from secateur.errors import ModelError
@@ -175,12 +178,22 @@ def _run(layer: Any, hosts: list[Any], given: Any) -> Opened | None:
         # Names in a function are unique; those of layers of two hosts need not be.
         changes += [(x, "name", x.name, f"{host.name}_{x.name}") for x in host._layers]
     stand_ins = [new for *_, new in changes if isinstance(new, KerasTensor)]
+
+    def enter(leaf: Any) -> Any:
+        if not backend.is_tensor(leaf):
+            return leaf
+        own.append(leaf)
+        stand_ins.append(_entrance(KerasTensor(leaf.shape, backend.standardize_dtype(leaf.dtype))))
+        return stand_ins[-1]
+
     try:
         # An operation on what the layer holds alone would run at once and leave no trace.
         for host, name, _, new in changes:
             host.__dict__[name] = new
         for each in inner:
             each.__dict__["compute_output_spec"] = partial(output_spec, each)
+            if each is not layer and each.weights:
+                each.__dict__["call"] = partial(_traced_call, each, enter)
         outputs = layer.call(*args, **kwargs)
         function = keras.Function([*tensors, *stand_ins], outputs)
     except Exception:
@@ -189,10 +202,19 @@ def _run(layer: Any, hosts: list[Any], given: Any) -> Opened | None:
         for host, name, old, _ in changes:
             host.__dict__[name] = old
         for each, (inbound, outbound) in zip(inner, marks, strict=True):
-            each.__dict__.pop("compute_output_spec", None)
+            for name in ("compute_output_spec", "call"):
+                each.__dict__.pop(name, None)
             del each._inbound_nodes[inbound:]
             del each._outbound_nodes[outbound:]
     return Opened(function, tuple(own))
+
+
+def _traced_call(layer: Any, enter: Callable[[Any], Any], *args: Any, **kwargs: Any) -> Any:
+    """Call an inner layer so that it leaves a trace, on numbers of positions as well."""
+    if in_symbolic_scope() or any_symbolic_tensors(args, kwargs):
+        return type(layer).call(layer, *args, **kwargs)
+    args, kwargs = tree.map_structure(enter, (args, kwargs))
+    return layer.symbolic_call(*args, **kwargs)
 
 
 class _InPlace:

@@ -58,7 +58,7 @@ def _is_root_mean_square(sweep: Sweep, call: Pending, value: Value, axis: int) -
     operation = call.operation
     if not isinstance(operation, Mean) or not operation.keepdims or axis != len(value.shape) - 1:
         return False
-    made = next((c for c in reversed(sweep.calls) if value.index in c.outputs), None)
+    made = sweep.makers.get(value.index)
     if made is None:
         return False
     squares = isinstance(made.operation, Multiply) and len(set(made.inputs)) == 1

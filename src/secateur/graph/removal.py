@@ -50,7 +50,10 @@ class Removal:
 
     def stand_in(self, path: str, operation: Any, args: Any, kwargs: Any) -> Any:
         """Return what stands for the outputs of a call that is not made, else `None`."""
-        if path in self._scopes:
+        leaves = tree.flatten((args, kwargs))
+        # A composite layer that hands on what it is given makes no call of its own.
+        idle = path not in self._numbers and path not in self._opens
+        if path in self._scopes or (idle and any(leaf is GONE for leaf in leaves)):
             opened = self.graph.opened.get(path)
             given = opened[0].outputs if opened else functional_of(operation).outputs
             return [GONE] * len(given)
@@ -64,9 +67,8 @@ class Removal:
             return [GONE] * len(call.outputs)
         if number not in self.streams:
             return None
-        leaves = tree.flatten((call.args, call.kwargs)), tree.flatten((args, kwargs))
         return next(
             now
-            for was, now in zip(*leaves, strict=True)
+            for was, now in zip(tree.flatten((call.args, call.kwargs)), leaves, strict=True)
             if isinstance(was, Value) and was.index == self.streams[number]
         )

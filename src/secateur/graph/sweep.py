@@ -131,6 +131,7 @@ class Sweep:
     ledger: Ledger = field(default_factory=Ledger)
     values: list[Value] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    makers: dict[int, Call] = field(default_factory=dict)
     weights: dict[int, WeightIds] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
     constants: dict[int, Any] = field(default_factory=dict)
@@ -150,6 +151,11 @@ class Sweep:
         made = Value(len(self.values), shape, dtype, axes)
         self.values.append(made)
         return made
+
+    def add(self, call: Call) -> None:
+        """Add a call that was followed."""
+        self.calls.append(call)
+        self.makers |= dict.fromkeys(call.outputs, call)
 
     def enter(self, name: str, shape: tuple[int, ...], dtype: str) -> Value:
         """Add a model input; its features may not be removed."""

@@ -216,5 +216,5 @@ def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep
         sweep.weight(path, variable)
     values = [sweep.value(*out, line) for out, line in zip(outs, axes, strict=True)]
     taken, given = (tuple(value.index for value in each) for each in (call.inputs, values))
-    sweep.calls.append(Call(path, operation, rule, taken, given, args, kwargs))
+    sweep.add(Call(path, operation, rule, taken, given, args, kwargs))
     return tree.pack_sequence_as(structure, values)

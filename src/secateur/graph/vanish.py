@@ -38,8 +38,7 @@ class _Search:
         axis %= len(value.shape)
         key = value.index, axis
         if key not in self.known:
-            made = (c for c in reversed(self.sweep.calls) if value.index in c.outputs)
-            call = next(made, None)
+            call = self.sweep.makers.get(value.index)
             # What no call makes is a weight or an input of the model.
             self.known[key] = call is None or _vanishes(call.rule, self, call, value, axis)
         return self.known[key]

@@ -18,12 +18,24 @@ def to_numpy(tensor: Any) -> np.ndarray:
 def copied(model: keras.Model) -> keras.Model:
     """Return a new model with the same layers, names and weights; the given one is untouched."""
     own = has_own_class(model)
-    twin: Any = (
-        type(model).from_config(model.get_config()) if own else keras.models.clone_model(model)
-    )
+    # A model in a model is made from its config, which gives classes of the user's by name.
+    with keras.saving.custom_object_scope(own_classes(model)):
+        twin: Any = (
+            type(model).from_config(model.get_config()) if own else keras.models.clone_model(model)
+        )
     for source, target in paired(model, twin):
         target.assign(source)
     return twin
+
+
+def own_classes(layer: keras.Layer) -> dict[str, type]:
+    """Return the classes of a layer and of those in it that Keras does not know, by their names."""
+    kinds = {type(each) for each in layer._flatten_layers()}
+    return {
+        keras.saving.get_registered_name(kind): kind
+        for kind in kinds
+        if not kind.__module__.startswith("keras.")
+    }
 
 
 def has_own_class(model: keras.Model) -> bool:
