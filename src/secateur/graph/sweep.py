@@ -132,6 +132,7 @@ class Sweep:
     values: list[Value] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     makers: dict[int, Call] = field(default_factory=dict)
+    zeros: dict[tuple[int, int], bool] = field(default_factory=dict)
     weights: dict[int, WeightIds] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
     constants: dict[int, Any] = field(default_factory=dict)

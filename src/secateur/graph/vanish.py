@@ -26,13 +26,32 @@ def vanishes(sweep: Sweep, value: Value, axis: int) -> bool:
 
     What cannot be known counts as no. Units that are never removed count as yes.
     """
-    return _Search(sweep).vanishes(value, axis)
+    search = _Search(sweep)
+    # Oldest first, so that a deep model is no deep recursion.
+    for each in _made_of(sweep, value):
+        for line in each.live():
+            search.vanishes(each, line)
+    return search.vanishes(value, axis)
+
+
+def _made_of(sweep: Sweep, value: Value) -> list[Value]:
+    """Return the tensors that one is made of and that were not looked at yet, oldest first."""
+    found: dict[int, Value] = {}
+    ahead = [value.index]
+    while ahead:
+        index = ahead.pop()
+        made = sweep.values[index]
+        if index in found or any((index, axis) in sweep.zeros for axis in made.live()):
+            continue
+        found[index] = made
+        ahead += sweep.makers[index].inputs if index in sweep.makers else ()
+    return [found[index] for index in sorted(found)]
 
 
 class _Search:
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        self.known: dict[tuple[int, int], bool] = {}
+        self.known = sweep.zeros
 
     def vanishes(self, value: Value, axis: int) -> bool:
         axis %= len(value.shape)

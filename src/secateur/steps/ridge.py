@@ -76,9 +76,10 @@ def solve(fitted: Moments, held: Moments, *, offset: bool) -> Change:
     """
     a, b = fitted.centred(offset)
     held_a, held_b = held.centred(offset)
-    scale = max(float(np.trace(a)) / len(a), np.finfo(float).tiny)
+    scale = float(np.trace(a)) / len(a)
     best, explained = 0.0, 0.0
-    for penalty in PENALTIES:
+    # Inputs that are the same in every row can give nothing back.
+    for penalty in PENALTIES if penalised(a, scale) else ():
         change = _solved(a, b, penalty * scale)
         gained = 2 * np.sum(change * held_b) - np.sum(change * (held_a @ change))
         if gained > explained:
@@ -92,6 +93,11 @@ def solve(fitted: Moments, held: Moments, *, offset: bool) -> Change:
         weights = _solved(a, b, best * scale)
     shift = (total.r - total.x @ weights) / total.rows if offset else np.zeros(b.shape[1])
     return Change(weights, shift, explained / spread if spread > 0 else 0.0)
+
+
+def penalised(a: np.ndarray, scale: float) -> bool:
+    """Say whether the least penalty is more than nothing beside the largest product."""
+    return PENALTIES[0] * scale > np.finfo(float).eps * float(np.abs(a).max())
 
 
 def _solved(a: np.ndarray, b: np.ndarray, penalty: float) -> np.ndarray:

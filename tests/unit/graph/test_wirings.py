@@ -200,3 +200,12 @@ def test_one_table_for_reading_and_writing():
     table = layers.ReversibleEmbedding(10, 6)
     x = layers.Dense(6)(layers.Dense(7)(table(i)))
     assert_cut_as_masked(randomised(keras.Model(i, table(x, reverse=True))))
+
+
+def test_a_sum_over_a_very_long_residual_stream():
+    x = i = keras.Input((8,))
+    x = layers.Dense(16, use_bias=False, name="made")(x)
+    for _ in range(400):
+        x = layers.Add()([x, layers.Dense(16)(x)])
+    graph = trace(keras.Model(i, layers.Dense(2)(ops.sum(x, axis=-1, keepdims=True))))
+    assert next(group for group in graph.groups if "made" in group.members).free.all()
