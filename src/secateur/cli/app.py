@@ -9,6 +9,7 @@ import typer
 import secateur
 from secateur.cli import demo, export, init, inspect, out, plan, report, run, score
 from secateur.cli.messages import guarded
+from secateur.cli.modules import import_modules
 
 app = typer.Typer(
     name="secateur",
@@ -32,8 +33,17 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="A module with classes of layers, or rules, of your own; it is run.",
+        ),
+    ] = None,
 ) -> None:
     """Make a Keras model cheap enough to run over all of a large data set, and prove it."""
+    guarded(import_modules)(modules or [])
 
 
 _COMMANDS = (

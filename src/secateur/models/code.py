@@ -146,7 +146,8 @@ class _Checker:
         raise ModelError(
             f"layer {layer!r} {what}, a {kind} that Keras does not have.",
             where=self._where,
-            mend="In Python, give it: secateur.load(path, custom_objects="
+            mend="Name the module that registers it: secateur --import MODULE ..., or in Python "
+            "give it: secateur.load(path, custom_objects="
             f"{{{name!r}: {'function' if kind == 'function' else 'Class'}}}).",
         )
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from secateur.cli import main
 from secateur.cli.messages import message_for
-from secateur.errors import DataError, TooManyBadRowsError
+from secateur.errors import DataError, ModelError, TooManyBadRowsError
 
 RECIPE = """\
 name: shades
@@ -329,3 +329,26 @@ def test_the_table_of_errors_knows_the_users_mistakes_alone():
     assert message_for(ModuleNotFoundError(name="tensorflow")).mend.endswith("[tensorflow]'`.")
     assert message_for(ModuleNotFoundError(name="else")) is None
     assert message_for(ValueError("a defect")) is None
+
+
+def test_a_module_of_ones_own_is_imported(secateur, tmp_path):
+    (tmp_path / "my_layers.py").write_text(
+        "import keras\n"
+        "@keras.saving.register_keras_serializable('mine')\n"
+        "class Doubled(keras.layers.Dense):\n"
+        "    def call(self, x):\n"
+        "        return 2 * super().call(x)\n"
+    )
+    program = (
+        "import keras, my_layers\n"
+        "x = i = keras.Input((6,))\n"
+        "x = my_layers.Doubled(16, name='doubled')(x)\n"
+        "keras.Model(i, keras.layers.Dense(2)(x)).save('model.keras')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    code, told, _ = secateur("--import", "my_layers", "inspect", "model.keras", "--no-latency")
+    assert code == 0
+    assert "doubled" in told
+    code, _, errors = secateur("--import", "no_such_module", "inspect", "model.keras")
+    assert code == ModelError.exit_code
+    assert "no_such_module: the module cannot be imported" in errors
