@@ -51,8 +51,10 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         to_onnx(model, path)
+        length = graph.open_length or 1
         latencies = [
-            race({"model": path}, batch=batch, threads=threads)["model"] for batch in batches
+            race({"model": path}, batch=batch, threads=threads, open_length=length)["model"]
+            for batch in batches
         ]
     return cost.model_copy(update={"latencies": tuple(latencies)})
 

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from secateur.cost.cost import Latency
+from secateur.errors import ModelError
 from secateur.formats.predictor import open_session
-
-# Stands in for a length that a model leaves open (image size, number of time steps).
-OPEN_LENGTH = 64
 
 
 def race(
@@ -24,6 +22,7 @@ def race(
     seconds: float = 2.0,
     least: int = 20,
     seed: int = 0,
+    open_length: int = 64,
 ) -> dict[str, Latency]:
     """Time ONNX models side by side in ONNX Runtime, one call of each in turn.
 
@@ -34,15 +33,29 @@ def race(
         seconds: how long to go on, for all models together.
         least: the fewest timed calls of each, however long they take.
         seed: for the random inputs.
+        open_length: stands in for lengths that a model leaves open (image size, time steps).
 
     Returns:
         For each name, median and 95th percentile of its calls.
+
+    Raises:
+        ModelError: ONNX Runtime cannot run one of them.
     """
     rng = np.random.default_rng(seed)
-    runners = {name: _Runner(Path(path), batch, threads, rng) for name, path in paths.items()}
-    for runner in runners.values():
-        for _ in range(3):
-            runner.run()
+    runners = {
+        name: _Runner(Path(path), batch, threads, rng, open_length) for name, path in paths.items()
+    }
+    for name, runner in runners.items():
+        try:
+            for _ in range(3):
+                runner.run()
+        except Exception as error:
+            # ONNX Runtime has no kinds of errors of its own that are public.
+            raise ModelError(
+                f"ONNX Runtime cannot run the model: {str(error).splitlines()[0][:200]}",
+                where=name,
+                mend="Check it with inputs of your own, or leave the timing out (--no-latency).",
+            ) from error
     times: dict[str, list[float]] = {name: [] for name in runners}
     end = time.perf_counter() + seconds
     rounds = 0
@@ -66,9 +79,13 @@ def race(
 class _Runner:
     """One model with inputs made for it."""
 
-    def __init__(self, path: Path, batch: int, threads: int, rng: np.random.Generator):
+    def __init__(
+        self, path: Path, batch: int, threads: int, rng: np.random.Generator, open_length: int
+    ):
         self._session = open_session(path, threads=threads)
-        self._feed = {i.name: _random(i, batch, rng) for i in self._session.get_inputs()}
+        self._feed = {
+            i.name: _random(i, batch, rng, open_length) for i in self._session.get_inputs()
+        }
 
     def run(self) -> float:
         """Return the seconds that one call takes."""
@@ -77,8 +94,8 @@ class _Runner:
         return time.perf_counter() - start
 
 
-def _random(spec: Any, batch: int, rng: np.random.Generator) -> np.ndarray:
-    shape = (batch, *(n if isinstance(n, int) else OPEN_LENGTH for n in spec.shape[1:]))
+def _random(spec: Any, batch: int, rng: np.random.Generator, open_length: int) -> np.ndarray:
+    shape = (batch, *(n if isinstance(n, int) else open_length for n in spec.shape[1:]))
     if spec.type == "tensor(uint8)":
         return rng.integers(0, 256, shape, dtype=np.uint8)
     if spec.type in ("tensor(int32)", "tensor(int64)"):
