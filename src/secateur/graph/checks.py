@@ -25,6 +25,21 @@ def check_built(model: keras.Model) -> None:
     )
 
 
+def check_lambdas(model: keras.Model) -> None:
+    """Refuse Python code that is written into a model and cannot be loaded from a file.
+
+    Raises:
+        ModelError: names the first Lambda layer of a function without a name.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.Lambda) and layer.function.__name__ == "<lambda>":
+            raise ModelError(
+                "a Lambda layer holds Python code, which is not made again from a config.",
+                where=layer.name,
+                mend="Write it with keras.ops, or as a layer class with a get_config.",
+            )
+
+
 def check_precision(model: keras.Model) -> None:
     """Refuse a model that computes in less than float32.
 

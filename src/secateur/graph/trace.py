@@ -15,7 +15,7 @@ from keras import tree
 
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.blocks import with_blocks
-from secateur.graph.checks import check_built, check_precision, check_weights
+from secateur.graph.checks import check_built, check_lambdas, check_precision, check_weights
 from secateur.graph.configs import Place, fault_of, is_stock
 from secateur.graph.fitting import any_batch
 from secateur.graph.follow import follow
@@ -58,6 +58,7 @@ def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = 
     check_built(model)
     model = laid_out(model)
     functional_of(model)
+    check_lambdas(model)
     check_precision(model)
     check_weights(model)
     sweep = _swept(model, shapes or {})
