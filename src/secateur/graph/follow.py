@@ -11,7 +11,6 @@ from functools import singledispatch
 from math import prod
 from typing import Any
 
-import keras
 import numpy as np
 
 from secateur.graph.rule import Contract, Elementwise, Flow, Per, Pin, Pool, Rule, expanded
@@ -74,8 +73,6 @@ def _(rule: Flow, sweep: Sweep, call: Pending) -> list[Axes]:
 @follow.register
 def _(rule: Elementwise, sweep: Sweep, call: Pending) -> list[Axes]:
     (shape, *_), inputs = call.shapes, call.inputs
-    if isinstance(call.operation, keras.Layer) and len({len(v.shape) for v in inputs}) > 1:
-        return follow(Pin("it merges tensors of different ranks"), sweep, call)
     axes: list[Ids | None] = []
     for back in range(-len(shape), 0):
         length = shape[back]
