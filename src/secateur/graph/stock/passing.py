@@ -117,6 +117,32 @@ def _(layer: Any) -> Rule:
     return Elementwise()
 
 
+@register(
+    layers.AugMix,
+    layers.CutMix,
+    layers.MixUp,
+    layers.RandAugment,
+    layers.RandomBrightness,
+    layers.RandomColorDegeneration,
+    layers.RandomColorJitter,
+    layers.RandomContrast,
+    layers.RandomElasticTransform,
+    layers.RandomErasing,
+    layers.RandomGaussianBlur,
+    layers.RandomGrayscale,
+    layers.RandomHue,
+    layers.RandomInvert,
+    layers.RandomPerspective,
+    layers.RandomPosterization,
+    layers.RandomSaturation,
+    layers.RandomSharpness,
+    layers.RandomShear,
+)
+def _(layer: Any) -> Rule:
+    # In training they work across the channels of an image.
+    return Elementwise(fixed=(channels(layer),), reason="images are altered at random")
+
+
 @register(layers.PReLU)
 def _(layer: Any) -> Rule:
     return Elementwise(weights=("alpha",))
