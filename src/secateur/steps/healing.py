@@ -78,6 +78,13 @@ def heal(
             f"healing needs at least {LEAST_SAMPLES} rows, received {old.rows}.",
             mend="Give more rows (labels are not needed), or switch healing off: heal=False.",
         )
+    fixed = {tensor.shape[0] for tensor in before.model.inputs} - {None, old.rows}
+    if fixed:
+        raise DataError(
+            f"the model takes {min(fixed)} rows at a time, received {old.rows} to heal it with.",
+            mend=f"Give {min(fixed)} rows, build the model without a fixed batch size, or switch "
+            "healing off: heal=False.",
+        )
     rng = np.random.default_rng(seed)
     pairs = paired(before, after, keep)
     if pairs is None:

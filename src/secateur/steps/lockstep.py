@@ -44,10 +44,8 @@ def paired(before: Graph, after: Graph, keep: np.ndarray) -> list[Pair] | None:
     gone = {number for block in blocks for number in block.calls}
     streams = {block.merge: block.stream for block in blocks if block.merge not in gone}
     twin: dict[int, int] = {index: index for index in range(len(before.model.inputs))}
-    names = {_name(after, index): index for index in after.constants}
-    for index in before.constants:
-        if _name(before, index) in names:
-            twin[index] = names[_name(before, index)]
+    named = _constants(after)
+    twin |= {index: named[name] for name, index in _constants(before).items() if name in named}
     waiting: dict[Any, list[Call]] = defaultdict(list)
     for call in after.calls:
         waiting[type(call.operation), call.inputs].append(call)
@@ -64,8 +62,8 @@ def paired(before: Graph, after: Graph, keep: np.ndarray) -> list[Pair] | None:
         if not waiting[key]:
             return None
         # Several layers may read one tensor; what is laid open is named by its path.
-        named = [call for call in waiting[key] if _flat_name(call) == _flat_name(was)]
-        now = (named or waiting[key])[0]
+        alike = [call for call in waiting[key] if _flat_name(call) == _flat_name(was)]
+        now = (alike or waiting[key])[0]
         waiting[key].remove(now)
         for old, new in zip(was.outputs, now.outputs, strict=True):
             tensor = before.tensors[old]
@@ -80,9 +78,16 @@ def _flat_name(call: Call) -> str:
     return call.path.replace("/", "_")
 
 
-def _name(graph: Graph, index: int) -> str:
-    variable = graph.constants[index]
-    return next(key for key, known in graph.variables.items() if known is variable)
+def _constants(graph: Graph) -> dict[tuple[Any, int], int]:
+    """Return the tensors that layers hold, by the key of the weight or by what is in them."""
+    keys = {id(variable): key for key, variable in graph.variables.items()}
+    times: Counter[Any] = Counter()
+    found = {}
+    for index, held in graph.constants.items():
+        name = keys.get(id(held)) or to_numpy(held).tobytes()
+        times[name] += 1
+        found[name, times[name]] = index
+    return found
 
 
 class Walk:
@@ -151,4 +156,4 @@ def _flat(model: keras.Model, x: Any) -> list[np.ndarray]:
     else:
         arrays = list(x) if isinstance(x, (list, tuple)) else [x]
     pairs = zip(arrays, model.inputs, strict=True)
-    return [np.asarray(array).astype(tensor.dtype) for array, tensor in pairs]
+    return [np.asarray(a).astype(object if t.dtype == "string" else t.dtype) for a, t in pairs]

@@ -79,7 +79,7 @@ def solve(fitted: Moments, held: Moments, *, offset: bool) -> Change:
     scale = float(np.trace(a)) / len(a)
     best, explained = 0.0, 0.0
     # Inputs that are the same in every row can give nothing back.
-    for penalty in PENALTIES if penalised(a, scale) else ():
+    for penalty in PENALTIES if _can_be_penalised(a, scale) else ():
         change = _solved(a, b, penalty * scale)
         gained = 2 * np.sum(change * held_b) - np.sum(change * (held_a @ change))
         if gained > explained:
@@ -95,7 +95,7 @@ def solve(fitted: Moments, held: Moments, *, offset: bool) -> Change:
     return Change(weights, shift, explained / spread if spread > 0 else 0.0)
 
 
-def penalised(a: np.ndarray, scale: float) -> bool:
+def _can_be_penalised(a: np.ndarray, scale: float) -> bool:
     """Say whether the least penalty is more than nothing beside the largest product."""
     return PENALTIES[0] * scale > np.finfo(float).eps * float(np.abs(a).max())
 
