@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 from keras import tree
 
 from secateur.errors import ModelError
-from secateur.graph.weights import to_numpy
+from secateur.graph.weights import own_objects, to_numpy
 
 Shape = tuple[int, ...]
 Way = tuple[Any, ...]
@@ -27,7 +29,8 @@ def made_again(old: Any, config: dict[str, Any], path: str) -> Any:
         ModelError: the class does not take its own config.
     """
     try:
-        return type(old).from_config(_unbuilt(config))
+        with keras.saving.custom_object_scope(own_objects(old)):
+            return type(old).from_config(_unbuilt(config))
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ModelError(
             f"{type(old).__name__} cannot be made again from its own config: {error}",
@@ -44,7 +47,8 @@ def fault_of(operation: Any) -> ModelError | None:
             return None
         # Loading builds a layer like this before it gives it its weights.
         if not new.built:
-            new.build_from_config(operation.get_build_config() or {})
+            with quietly():
+                new.build_from_config(operation.get_build_config() or {})
     except ModelError as error:
         return error
     except Exception as error:
@@ -55,6 +59,14 @@ def fault_of(operation: Any) -> ModelError | None:
         lacks = f"{len(new.weights)} weights instead of {len(operation.weights)}"
         return _unloadable(operation, f"its build makes {lacks}")
     return None
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep back what Keras says about layers that are made by way of trial."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _unloadable(layer: Any, why: str) -> ModelError:

@@ -20,6 +20,7 @@ from secateur.graph.configs import (
     integers,
     made_again,
     numbers,
+    quietly,
     shrunk,
     with_numbers,
 )
@@ -291,7 +292,8 @@ def _built(old: Any, config: Any, like: Any) -> tuple[Any, list, list] | None:
         layer = made_again(old, config, old.name)
         laid: Any = tree.map_structure(alike, like)
         args, kwargs = laid
-        outputs = layer(*args, **kwargs)
+        with quietly():
+            outputs = layer(*args, **kwargs)
         shapes = [tuple(new.shape) for _, new in paired(old, layer)]
     except Exception:
         # A class of one's own may object to numbers in its own way.

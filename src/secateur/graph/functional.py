@@ -17,7 +17,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.ops.nn import DotProductAttention
 
 from secateur.errors import ModelError
-from secateur.graph.weights import paired
+from secateur.graph.weights import paired, settle
 
 
 def functional_of(model: Any) -> Any:
@@ -106,6 +106,7 @@ def _made_of_layers(function: Any, specs: Any, name: str) -> keras.Model:
         if id(operation) in made:
             for source, target in paired(operation, made[id(operation)]):
                 target.assign(source)
+            settle(operation, made[id(operation)])
     return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name)
 
 
@@ -213,8 +214,8 @@ def _traced_call(layer: Any, enter: Callable[[Any], Any], *args: Any, **kwargs: 
     """Call an inner layer so that it leaves a trace, on numbers of positions as well."""
     if in_symbolic_scope() or any_symbolic_tensors(args, kwargs):
         return type(layer).call(layer, *args, **kwargs)
-    args, kwargs = tree.map_structure(enter, (args, kwargs))
-    return layer.symbolic_call(*args, **kwargs)
+    entered: Any = tree.map_structure(enter, (args, kwargs))
+    return layer(*entered[0], **entered[1])
 
 
 class _InPlace:

@@ -22,7 +22,7 @@ from secateur.graph.refit import compensated, pieces, resized, rewritten, stated
 from secateur.graph.removal import GONE, Gone, Removal
 from secateur.graph.rule import Contract
 from secateur.graph.sweep import Call, Composite
-from secateur.graph.weights import paired, to_numpy
+from secateur.graph.weights import paired, settle, to_numpy
 from secateur.graph.whole import made_whole
 
 Path = tuple[str, ...]
@@ -54,6 +54,7 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
         for source, target in paired(old, new):
             target.assign(kept_values(to_numpy(source), axes[id(source)], keep))
         compensated(old, new)
+        settle(old, new)
     return model
 
 
@@ -62,6 +63,7 @@ def _as_a_whole(graph: Graph, keep: np.ndarray, axes: Mapping[int, Any]) -> kera
     new = made_whole(graph.model, graph.said, [value.shape for value in values])
     for target, value in zip(new.weights, values, strict=True):
         target.assign(value)
+    settle(graph.model, new)
     return new
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from inspect import isfunction
 from itertools import chain
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -18,24 +20,40 @@ def to_numpy(tensor: Any) -> np.ndarray:
 def copied(model: keras.Model) -> keras.Model:
     """Return a new model with the same layers, names and weights; the given one is untouched."""
     own = has_own_class(model)
-    # A model in a model is made from its config, which gives classes of the user's by name.
-    with keras.saving.custom_object_scope(own_classes(model)):
+    # A model in a model is made from its config, which gives what is the user's by name.
+    with keras.saving.custom_object_scope(own_objects(model)):
         twin: Any = (
             type(model).from_config(model.get_config()) if own else keras.models.clone_model(model)
         )
     for source, target in paired(model, twin):
         target.assign(source)
+    settle(model, twin)
     return twin
 
 
-def own_classes(layer: keras.Layer) -> dict[str, type]:
-    """Return the classes of a layer and of those in it that Keras does not know, by their names."""
-    kinds = {type(each) for each in layer._flatten_layers()}
-    return {
-        keras.saving.get_registered_name(kind): kind
-        for kind in kinds
-        if not kind.__module__.startswith("keras.")
-    }
+def settle(old: keras.Layer, new: keras.Layer) -> None:
+    """Give a layer made again what it learnt beside its weights, as Keras does on loading it."""
+    for each in new._flatten_layers():
+        if isinstance(each, keras.layers.Normalization):
+            each.finalize_state()
+    pairs = zip(_with_assets(old), _with_assets(new), strict=True)
+    for one, other in pairs:
+        with TemporaryDirectory() as folder:
+            one.save_assets(folder)
+            other.load_assets(folder)
+
+
+def _with_assets(layer: keras.Layer) -> list[Any]:
+    return [each for each in layer._flatten_layers() if hasattr(each, "save_assets")]
+
+
+def own_objects(operation: Any) -> dict[str, Any]:
+    """Return the classes and functions of the user's in a layer, by the names in its config."""
+    found: list[Any] = []
+    for layer in operation._flatten_layers() if isinstance(operation, keras.Layer) else ():
+        found += [type(layer), *filter(isfunction, vars(layer).values())]
+    own = (each for each in found if not (each.__module__ or "").startswith("keras."))
+    return {keras.saving.get_registered_name(each): each for each in own}
 
 
 def has_own_class(model: keras.Model) -> bool:
