@@ -145,7 +145,7 @@ def opened(layer: keras.Layer, args: Any, kwargs: Any) -> Opened | None:
         `None` where the call cannot be run symbolically.
     """
     # A tensor that is used for its shape alone has to be an input all the same.
-    entered: Any = tree.map_structure(_entrance, (args, kwargs))
+    entered: Any = tree.map_structure(_entrance, (args, _taken(layer, kwargs)))
     alone = _run(layer, [layer], entered)
     if alone is not None:
         return alone
@@ -225,7 +225,7 @@ class _InPlace:
         self._layer = layer
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._layer.call(*args, **kwargs)
+        return self._layer.call(*args, **_taken(self._layer, kwargs))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer, name)
@@ -252,6 +252,7 @@ def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
     Some layers inherit a statement of it that does not know the arguments of their own `call`,
     or leave lengths open or state them wrongly; these are run symbolically.
     """
+    kwargs = _taken(operation, kwargs)
     try:
         stated = type(operation).compute_output_spec(operation, *args, **kwargs)
     except TypeError:
@@ -264,6 +265,13 @@ def output_spec(operation: Any, *args: Any, **kwargs: Any) -> Any:
     except Exception:
         # What it is called on may be stated wrongly itself.
         return stated
+
+
+def _taken(operation: Any, kwargs: Any) -> Any:
+    """Leave out what Keras itself leaves out when a layer's call does not take it."""
+    if getattr(operation, "_call_has_training_arg", True):
+        return kwargs
+    return {name: value for name, value in kwargs.items() if name != "training"}
 
 
 def _is_open(structure: Any) -> bool:

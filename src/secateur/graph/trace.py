@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from secateur.errors import ModelError
 from secateur.graph import moves, stock  # noqa: F401  (they fill registries)
 from secateur.graph.blocks import with_blocks
 from secateur.graph.checks import check_built, check_lambdas, check_precision, check_weights
@@ -36,8 +37,8 @@ from secateur.graph.weights import has_own_class
 from secateur.graph.whole import Said, held, said_by
 
 # One of these stands in for a length that the model leaves open (image size, time steps): the
-# first that the model can be run with, for a table of positions may be shorter.
-OPEN_LENGTHS = (64, 32, 16, 8, 4)
+# first that the model can be run with: a table of positions may be shorter, a stride longer.
+OPEN_LENGTHS = (64, 32, 16, 8, 4, 256, 1024, 4096, 16384)
 
 
 def trace(model: keras.Model, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
@@ -109,7 +110,11 @@ def _open_length(functional: Any, shapes: list[Any]) -> int:
         except Exception:
             continue
         return length
-    return OPEN_LENGTHS[0]
+    raise ModelError(
+        f"the model leaves lengths open and cannot be run with any of {OPEN_LENGTHS}.",
+        where=functional.name,
+        mend="Give the shapes of its inputs: trace(model, shapes={name: shape}).",
+    )
 
 
 def _walk(
