@@ -82,8 +82,7 @@ def heal(
     if fixed:
         raise DataError(
             f"the model takes {min(fixed)} rows at a time, received {old.rows} to heal it with.",
-            mend=f"Give {min(fixed)} rows, build the model without a fixed batch size, or switch "
-            "healing off: heal=False.",
+            mend="Build the model without a fixed batch size, or switch healing off: heal=False.",
         )
     rng = np.random.default_rng(seed)
     pairs = paired(before, after, keep)

@@ -100,6 +100,10 @@ class Walk:
         self._left = Counter(index for index in read if index not in graph.constants)
         arrays = _flat(graph.model, x)
         self.rows = len(arrays[0])
+        # Where rows are folded into other axes, no piece of a tensor belongs to some rows.
+        made = [index for call in graph.calls for index in call.outputs]
+        folded = any(graph.tensors[index].shape[:1] > (1,) for index in made)
+        self._chunk = self.rows if folded else CHUNK
         for index, array in enumerate(arrays):
             self.tensors[index] = array
 
@@ -122,16 +126,18 @@ class Walk:
 
     def _run(self, call: Call, operation: Any) -> list[np.ndarray]:
         pieces = []
-        for start in range(0, self.rows, CHUNK):
+        for start in range(0, self.rows, self._chunk):
 
             def piece(value: Value, start: int = start) -> Any:
                 if value.index in self.graph.constants:
                     return self.graph.constants[value.index]
-                rows = self.tensors[value.index][start : start + CHUNK]
+                rows = self.tensors[value.index]
+                if self._chunk < self.rows:
+                    rows = rows[start : start + CHUNK]
                 return keras.ops.convert_to_tensor(rows)
 
             args, kwargs = mapped(piece, call.args), mapped(piece, call.kwargs)
-            runs = _for_batch(call, operation, min(CHUNK, self.rows - start))
+            runs = _for_batch(call, operation, min(self._chunk, self.rows - start))
             pieces.append([to_numpy(out) for out in tree.flatten(runs(*args, **kwargs))])
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 

@@ -232,3 +232,14 @@ def test_layers_that_alter_images_in_training_need_no_rule():
     x = layers.RandomContrast(0.1)(layers.RandomBrightness(0.1)(i))
     graph = trace(keras.Model(i, layers.Dense(2)(layers.Flatten()(layers.Conv2D(8, 3)(x)))))
     assert not any("no rule" in pin for group in graph.fixed for pin in group.pins)
+
+
+def test_windows_folded_into_the_batch_are_healed(tmp_path):
+    i = keras.Input((8, 8, 3))
+    x = layers.Dense(16)(i)
+    y = ops.transpose(ops.reshape(x, (-1, 2, 4, 2, 4, 16)), (0, 1, 3, 2, 4, 5))
+    y = layers.Dense(16)(layers.Dense(24, activation="relu")(ops.reshape(y, (-1, 16, 16))))
+    y = ops.transpose(ops.reshape(y, (-1, 2, 2, 4, 4, 16)), (0, 1, 3, 2, 4, 5))
+    x = layers.GlobalAveragePooling2D()(x + ops.reshape(y, (-1, 8, 8, 16)))
+    model = randomised(keras.Model(i, layers.Dense(2)(x)))
+    checked(model, inputs_of(model, rows=80), tmp_path)
