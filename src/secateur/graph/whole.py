@@ -64,7 +64,11 @@ def said_by(model: keras.Model, sweep: Sweep, swept: Callable[[Any], Sweep]) -> 
     def trial(way: Way, number: int) -> tuple[list[Place], int, int] | None:
         new = _made(model, with_numbers(config, [way], [number]))
         found = None if new is None else shrunk(before, _shapes(new))
-        return found if found and _same_work(sweep, swept(new)) else None
+        try:
+            return found if found and _same_work(sweep, swept(new)) else None
+        except ModelError:
+            # It can be built with this number, but not be run.
+            return None
 
     said: list[Said] = []
     for way, number in integers(config):
