@@ -111,8 +111,7 @@ def test_a_step_leaves_its_input_as_it_was(name):
     assert keras.saving.serialize_keras_object(model) == config
 
 
-@pytest.mark.parametrize("budget", ["macs", "params"])
-@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize(("budget", "scope"), [("macs", "global"), ("params", "local")])
 def test_budgets_hold(name, budget, scope):
     model, graph, stats = traced(name)
     made = planned(graph, stats, **({"macs": None} | {budget: 0.6}), scope=scope, round_to=1)
