@@ -39,26 +39,45 @@ def made_again(old: Any, config: dict[str, Any], path: str) -> Any:
         ) from error
 
 
-def fault_of(operation: Any) -> ModelError | None:
-    """Return why an operation cannot be saved and loaded, if so."""
+def fault_of(operation: Any, specs: Any = None) -> ModelError | None:
+    """Return why an operation cannot be saved and loaded, if so.
+
+    Args:
+        operation: a layer or an operation.
+        specs: what a layer is called with; without it, nothing is known of the module that it
+            comes from either, as where it stands alone in a model of other layers.
+    """
     try:
-        new = made_again(operation, operation.get_config(), operation.name)
+        config = operation.get_config()
+        if specs is None:
+            type(operation).from_config(_unbuilt(config))
+        new = made_again(operation, config, operation.name)
         if is_stock(operation):
             return None
-        # Loading builds a layer like this before it gives it its weights.
-        if not new.built:
-            with quietly():
+        # Loading builds a layer like this, and calls it, before it gives it its weights.
+        with quietly():
+            if not new.built:
                 new.build_from_config(operation.get_build_config() or {})
+            if specs is not None and len(new.weights) < len(operation.weights):
+                _called(new, specs)
     except ModelError as error:
         return error
     except Exception as error:
         return _unloadable(operation, f"{type(error).__name__}: {error}")
-    # What its build leaves to its inner layers is made when it is called, on loading as well.
-    whole = new.built and all(each.built for each in new._flatten_layers(include_self=False))
-    if whole and len(new.weights) != len(operation.weights):
+    if len(new.weights) != len(operation.weights):
         lacks = f"{len(new.weights)} weights instead of {len(operation.weights)}"
         return _unloadable(operation, f"its build makes {lacks}")
     return None
+
+
+def _called(layer: Any, specs: Any) -> None:
+    def entrance(leaf: Any) -> Any:
+        if not isinstance(leaf, keras.KerasTensor):
+            return leaf
+        return keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype)
+
+    args, kwargs = tree.map_structure(entrance, specs)
+    layer(*args, **kwargs)
 
 
 @contextmanager

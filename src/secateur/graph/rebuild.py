@@ -173,7 +173,7 @@ class _Builder:
                 [kept_shape(each.shape, each.axes, self.keep)[1:] for each in tensors],
             )
             new = None
-            if is_stock(old) or fault_of(old) is None:
+            if is_stock(old) or fault_of(old, composite.specs) is None:
                 as_it_is = [tuple(w.shape) for w in old.weights], [t.shape[1:] for t in tensors]
                 if wanted == Wanted(*as_it_is):
                     new = made_again(old, {**old.get_config(), "name": name}, "/".join(path))

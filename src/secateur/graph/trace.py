@@ -124,10 +124,10 @@ def _walk(
     sweep: Sweep,
     name_of: Callable[[Any], str] = lambda operation: operation.name,
 ) -> Any:
-    def blame(operation: Any) -> None:
+    def blame(operation: Any, specs: Any) -> None:
         # What is inside a composite layer is made again by that layer.
         custom = isinstance(operation, keras.Layer) and not is_stock(operation)
-        if custom and not inside and not sweep.whole and (fault := fault_of(operation)):
+        if custom and not inside and not sweep.whole and (fault := fault_of(operation, specs)):
             sweep.faults.append(fault)
 
     inside = isinstance(name_of, Names)
@@ -139,9 +139,9 @@ def _walk(
             sweep.again("/".join(path), operation, values)
             return _walk(functional_of(operation), values, path, sweep)
         rule = rule_of(operation)
+        specs = mapped(lambda value: value.spec, (args, kwargs))
         unknown = isinstance(rule, Pin) and rule.unknown and isinstance(operation, keras.Layer)
         if unknown or isinstance(rule, Open):
-            specs = mapped(lambda value: value.spec, (args, kwargs))
             inner = opened(operation, *specs)
             if inner is not None:
                 if operation.weights:
@@ -154,13 +154,13 @@ def _walk(
                 sweep.whole = not by_itself
                 if held:
                     _hold(path, operation, specs, sweep)
-                    blame(operation)
+                    blame(operation, specs)
                 given = tuple(value.index for value in tree.flatten(outputs))
                 made = Composite(specs, given, tuple(sweep.calls[start:]))
                 sweep.opened.setdefault("/".join(path), []).append(made)
                 return outputs
             rule = rule if unknown else Pin(f"{type(operation).__name__} cannot be opened here")
-        blame(operation)
+        blame(operation, specs)
         return _follow("/".join(path), operation, rule, args, kwargs, sweep)
 
     return functional._run_through_graph(arguments, call_fn=call)
