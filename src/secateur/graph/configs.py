@@ -48,20 +48,16 @@ def fault_of(operation: Any, specs: Any = None) -> ModelError | None:
             comes from either, as where it stands alone in a model of other layers.
     """
     try:
-        config = operation.get_config()
-        if specs is None:
-            type(operation).from_config(_unbuilt(config))
-        new = made_again(operation, config, operation.name)
-        if is_stock(operation):
+        if is_stock(operation) or not isinstance(operation, keras.Layer):
+            type(operation).from_config(_unbuilt(operation.get_config()))
             return None
-        # Loading builds a layer like this, and calls it, before it gives it its weights.
-        with quietly():
-            if not new.built:
-                new.build_from_config(operation.get_build_config() or {})
+        saved = json.loads(json.dumps(keras.saving.serialize_keras_object(operation)))
+        # Loading makes a layer like this, and calls it, before it gives it its weights.
+        objects = {} if specs is None else own_objects(operation)
+        with quietly(), keras.saving.custom_object_scope(objects):
+            new: Any = keras.saving.deserialize_keras_object(saved)
             if specs is not None and len(new.weights) < len(operation.weights):
                 _called(new, specs)
-    except ModelError as error:
-        return error
     except Exception as error:
         return _unloadable(operation, f"{type(error).__name__}: {error}")
     if len(new.weights) != len(operation.weights):
@@ -76,7 +72,8 @@ def _called(layer: Any, specs: Any) -> None:
             return leaf
         return keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype)
 
-    args, kwargs = tree.map_structure(entrance, specs)
+    entered: Any = tree.map_structure(entrance, specs)
+    args, kwargs = entered
     layer(*args, **kwargs)
 
 
