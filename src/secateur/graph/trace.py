@@ -86,20 +86,31 @@ def _swept(model: Any, shapes: Mapping[str, tuple[int, ...]], *, whole: bool = F
     functional = functional_of(model)
     sweep = Sweep(whole=whole)
     given = [shapes.get(tensor.name) or tensor.shape[1:] for tensor in functional.inputs]
+    runs = True
     if any(None in shape for shape in given):
-        sweep.open_length = _open_length(functional, given)
+        found = _open_length(functional, given)
+        sweep.open_length, runs = found or OPEN_LENGTHS[0], found is not None
     arguments = []
     for tensor, shape in zip(functional.inputs, given, strict=True):
         concrete = (1, *(sweep.open_length or 1 if length is None else length for length in shape))
         arguments.append(sweep.enter(tensor.name, concrete, tensor.dtype))
-    outputs = _walk(functional, arguments, (), sweep)
+    try:
+        outputs = _walk(functional, arguments, (), sweep)
+    except ValueError as error:
+        if runs:
+            raise
+        raise ModelError(
+            f"the model leaves lengths open and cannot be run with any of {OPEN_LENGTHS}.",
+            where=functional.name,
+            mend="Give the shapes of its inputs: trace(model, shapes={name: shape}).",
+        ) from error
     for value in tree.flatten(outputs):
         sweep.leave(value)
     return sweep
 
 
-def _open_length(functional: Any, shapes: list[Any]) -> int:
-    """Return the first stand-in for open lengths that the model can be run with."""
+def _open_length(functional: Any, shapes: list[Any]) -> int | None:
+    """Return the first stand-in for open lengths that the model can be run with, if any."""
     for length in OPEN_LENGTHS:
         arrays = [
             np.zeros((1, *(length if n is None else n for n in shape)), tensor.dtype)
@@ -110,11 +121,7 @@ def _open_length(functional: Any, shapes: list[Any]) -> int:
         except Exception:
             continue
         return length
-    raise ModelError(
-        f"the model leaves lengths open and cannot be run with any of {OPEN_LENGTHS}.",
-        where=functional.name,
-        mend="Give the shapes of its inputs: trace(model, shapes={name: shape}).",
-    )
+    return None
 
 
 def _walk(
