@@ -24,7 +24,6 @@ MAX_CONTRACT_BYTES = 64 * 2**20
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 DAY_US = 86_400_000_000
 MIN_DATE_SLACK_US = 3653 * DAY_US
-
 DATE_FEATURES = (
     "hour sin",
     "hour cos",
