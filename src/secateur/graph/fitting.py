@@ -72,13 +72,14 @@ def fitting(old: Any, name: str, wanted: Wanted, specs: Any, args: Any, kwargs: 
         for pair in zip(weight.shape, shape, strict=True)
         if pair[0] != pair[1]
     }
+    like = _at_lengths((args, kwargs), specs)
     for candidate in chain.from_iterable(_candidates(config, changes, t) for t in ((1,), TIMES)):
         new = _built(old, candidate, (args, kwargs))
         if (
             new is not None
             and new[1] == list(wanted.weights)
-            and _agree(new[2], wanted.outputs)
-            and _same_work(old, new[0], specs, _at_lengths((args, kwargs), specs))
+            and (_agree(new[2], wanted.outputs) or _agree(_given(new[0], like), wanted.outputs))
+            and _same_work(old, new[0], specs, like)
         ):
             return new[0]
     return None
@@ -255,6 +256,12 @@ def _at_lengths(tensors: Any, specs: Any) -> Any:
         return keras.KerasTensor(tuple(shape), dtype=leaf.dtype)
 
     return tree.map_structure(known, tensors, specs)
+
+
+def _given(layer: Any, like: Any) -> list[Shape]:
+    """Return the shapes that a layer gives, which need not be those that it states."""
+    inner = opened(layer, *like)
+    return [] if inner is None else [tuple(out.shape[1:]) for out in inner.function.outputs]
 
 
 def _agree(shapes: Sequence[Any], others: Sequence[Shape]) -> bool:

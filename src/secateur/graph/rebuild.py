@@ -51,11 +51,32 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     builder = _Builder(graph, keep)
     model = builder.model(graph.model, ())
     for old, new in builder.pairs:
-        for source, target in paired(old, new):
-            target.assign(kept_values(to_numpy(source), axes[id(source)], keep))
+        _fill(old, new, axes, keep)
         compensated(old, new)
         settle(old, new)
     return model
+
+
+def _fill(old: Any, new: Any, axes: Mapping[int, Any], keep: np.ndarray) -> None:
+    """Give a layer made again what is kept of the old one's weights."""
+    if len(old.weights) != len(new.weights):
+        raise ModelError(
+            f"{type(old).__name__} made again has {len(new.weights)} weights instead of "
+            f"{len(old.weights)}.",
+            where=old.name,
+            mend="Let every layer own its weights; what two layers share, make a layer of its own.",
+        )
+    for source, target in paired(old, new):
+        value = kept_values(to_numpy(source), axes[id(source)], keep)
+        if value.shape != tuple(target.shape):
+            raise ModelError(
+                f"{source.name} of {type(old).__name__} made again has shape "
+                f"{tuple(target.shape)}; its rule leaves {value.shape}.",
+                where=old.name,
+                mend="Name in its rule the config entry (size=) and each axis (reads=, writes=) "
+                "that has this length.",
+            )
+        target.assign(value)
 
 
 def _as_a_whole(graph: Graph, keep: np.ndarray, axes: Mapping[int, Any]) -> keras.Model:
@@ -166,12 +187,10 @@ class _Builder:
         self.turns[path] += 1
         if self.removal.opens("/".join(path)):
             return self._laid_open(path, old, composite, args, kwargs)
+        tensors = [self.graph.tensors[index] for index in composite.outputs]
+        outputs = [kept_shape(each.shape, each.axes, self.keep)[1:] for each in tensors]
         if id(old) not in self.made:
-            tensors = [self.graph.tensors[index] for index in composite.outputs]
-            wanted = Wanted(
-                [self.shapes[id(weight)] for weight in old.weights],
-                [kept_shape(each.shape, each.axes, self.keep)[1:] for each in tensors],
-            )
+            wanted = Wanted([self.shapes[id(weight)] for weight in old.weights], outputs)
             new = None
             if is_stock(old) or fault_of(old, composite.specs) is None:
                 as_it_is = [tuple(w.shape) for w in old.weights], [t.shape[1:] for t in tensors]
@@ -182,7 +201,11 @@ class _Builder:
             if new is None:
                 return self._laid_open(path, old, composite, args, kwargs)
             self._keep(old, new)
-        return self.made[id(old)](*args, **kwargs)
+        made = self.made[id(old)](*args, **kwargs)
+        if len(outputs) > 1 or None in made.shape[1:] or made.shape[1:] == outputs[0]:
+            return made
+        # What a class states of its output need not be so, and what follows is built on it.
+        return keras.ops.reshape(made, (-1, *outputs[0]))
 
     def _laid_open(self, path: Path, old: Any, composite: Composite, args: Any, kwargs: Any) -> Any:
         """Lay the inner operations of a composite layer into the functional graph."""

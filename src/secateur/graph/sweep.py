@@ -272,9 +272,15 @@ class Sweep:
                 continue
             full = np.tile(np.repeat(ids, place.repeat), place.tile)
             # A grouped kernel has one group's worth of input channels.
-            self.claim(
-                path, variable, axis, full if len(full) == variable.shape[axis] else first, role
-            )
+            fits = full if len(full) == variable.shape[axis] else first
+            if fits is None or len(fits) != variable.shape[axis]:
+                raise ModelError(
+                    f"the rule lays {len(full)} units on axis {place.axis} of {variable.name}, "
+                    f"which has {variable.shape[axis]} positions.",
+                    where=path,
+                    mend="Correct reads= and writes= of the rule that was registered for it.",
+                )
+            self.claim(path, variable, axis, fits, role)
 
     def claim(self, path: str, variable: Any, axis: int, ids: Ids | None, role: str) -> None:
         """Lay ids on one axis of a weight, joining those that another call laid there.
