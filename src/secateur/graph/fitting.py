@@ -117,7 +117,8 @@ def sayable(layer: Any, specs: Any) -> list[list[Place]]:
     ways: dict[int, list[Way]] = {}
     for way, number in integers(config):
         ways.setdefault(number, []).append(way)
-    widths = {leaf.shape[-1] for leaf in tree.flatten(specs) if isinstance(leaf, keras.KerasTensor)}
+    tensors = [leaf for leaf in tree.flatten(specs) if isinstance(leaf, keras.KerasTensor)]
+    widths = {leaf.shape[-1] for leaf in tensors if leaf.shape}
     found: list[list[Place]] = []
     for number in sorted({*ways, *widths} - {0, 1}):
         there = ways.get(number, [])
@@ -239,7 +240,7 @@ def any_batch(specs: Any, open_length: int | None) -> Any:
 
 def _narrowed(specs: Any, length: int, smaller: int) -> Any:
     def narrow(leaf: Any) -> Any:
-        if not isinstance(leaf, keras.KerasTensor) or leaf.shape[-1] != length:
+        if not isinstance(leaf, keras.KerasTensor) or leaf.shape[-1:] != (length,):
             return leaf
         return keras.KerasTensor((*leaf.shape[:-1], smaller), dtype=leaf.dtype)
 

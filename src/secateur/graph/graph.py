@@ -201,9 +201,13 @@ class Graph:
         )
 
     def variables_of(self, twin: keras.Model) -> dict[str, Any]:
-        """Return the variables of a copy of the model by the keys of their weights."""
+        """Return the variables of a copy of the model by the keys of their weights.
+
+        Those of layers that no output depends on have none.
+        """
         places = {id(variable): key for key, variable in self.variables.items()}
-        return {places[id(old)]: new for old, new in paired(self.model, twin)}
+        pairs = paired(self.model, twin)
+        return {places[id(old)]: new for old, new in pairs if id(old) in places}
 
     def everything(self) -> np.ndarray:
         """Return the mask that keeps every unit."""

@@ -108,7 +108,9 @@ def _taylor(graph: Graph, x: Any, y: np.ndarray, batch_size: int, seed: int) -> 
     keys = {id(variable): key for key, variable in graph.variables_of(model).items()}
     found = {}
     for variable, total in zip(model.trainable_variables, listener.sums, strict=True):
-        key = keys[id(variable)]
+        key = keys.get(id(variable))
+        if key is None:
+            continue  # No output depends on it.
         found[key] = to_numpy(total) / steps
         if not np.isfinite(found[key]).all():
             raise ModelError(

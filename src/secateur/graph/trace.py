@@ -98,7 +98,11 @@ def _swept(model: Any, shapes: Mapping[str, tuple[int, ...]], *, whole: bool = F
         outputs = _walk(functional, arguments, (), sweep)
     except ValueError as error:
         if runs:
-            raise
+            raise ModelError(
+                f"its layers cannot be followed: {str(error).splitlines()[0]}",
+                where=functional.name,
+                mend="Give the shapes of its inputs: trace(model, shapes={name: shape}).",
+            ) from error
         raise ModelError(
             f"the model leaves lengths open and cannot be run with any of {OPEN_LENGTHS}.",
             where=functional.name,
@@ -219,6 +223,14 @@ def _follow(path: str, operation: Any, rule: Rule, args: Any, kwargs: Any, sweep
     specs = mapped(lambda value: value.spec, (args, kwargs))
     structure = output_spec(operation, *specs[0], **specs[1])
     outs = [(tuple(spec.shape), spec.dtype) for spec in tree.flatten(structure)]
+    if any(None in shape for shape, _ in outs):
+        raise ModelError(
+            f"{type(operation).__name__} does not say how long its output is, even for an input of "
+            "known lengths.",
+            where=path,
+            mend="Give the class a compute_output_shape, or register a rule and call it on what "
+            "has known lengths.",
+        )
     call = Pending(path, operation, args, kwargs, tuple(shape for shape, _ in outs))
     if isinstance(rule, Move) and rule.shape:
         sweep.again(path, operation, call.inputs)

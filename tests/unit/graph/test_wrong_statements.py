@@ -1,4 +1,4 @@
-"""Layers whose rule, or whose statement of their output, is not what they do."""
+"""Layers and models that are not what they state: in a rule, of their output, of their weights."""
 
 import keras
 import numpy as np
@@ -103,3 +103,28 @@ def test_a_layer_that_states_a_wrong_output_is_cut_inside_a_nested_model(tmp_pat
     smaller.save(tmp_path / "smaller.keras")
     again = keras.models.load_model(tmp_path / "smaller.keras")
     np.testing.assert_allclose(np.asarray(again(images)), wanted, atol=1e-5)
+
+
+@keras.saving.register_keras_serializable("secateur_tests")
+class WithSpare(keras.Model):
+    """A functional model of a class of its own, with a layer that no output depends on."""
+
+    def __init__(self, **options):
+        row = keras.Input((8,))
+        x = layers.Dense(16, activation="relu", name="hidden")(row)
+        super().__init__(row, layers.Dense(2, name="last")(x), **options)
+        self.spare = layers.Dense(4, name="spare")
+        self.spare.build((None, 8))
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def test_weights_that_nothing_depends_on_are_passed_over():
+    model, rows = WithSpare(), np.ones((32, 8), "float32")
+    graph = trace(model)
+    stats = observe(graph, (rows, np.zeros(32, "int32")), needs={"taylor"})
+    assert set(stats.taylor) == {f"{n}/{w}" for n in ("hidden", "last") for w in ("kernel", "bias")}
+    made = plan(graph, stats, macs=0.5, by="taylor")
+    wanted = np.asarray(mask(model, made)(rows))
+    np.testing.assert_allclose(np.asarray(cut(model, made)(rows)), wanted, atol=1e-6)
