@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -71,6 +72,19 @@ class Result:
     def plan(self) -> Plan | None:
         """Return the last plan that was cut by, if there was one."""
         return self.plans[-1] if self.plans else None
+
+
+def joined(results: Sequence[Result]) -> Result:
+    """Return what steps that were done one after the other gave together."""
+    return Result(
+        model=results[-1].model,
+        before=results[0].before,
+        after=results[-1].after,
+        plans=tuple(plan for result in results for plan in result.plans),
+        notes=tuple(note for result in results for note in result.notes),
+        stages=tuple(stage for result in results for stage in result.stages),
+        curves=tuple(curve for result in results for curve in result.curves),
+    )
 
 
 class Step(Protocol):
