@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from secateur.cost.measure import measure
-from secateur.errors import BudgetError, DataError
+from secateur.errors import DataError, PlanError
 from secateur.evaluation.evaluate import evaluate
 from secateur.evaluation.metrics import Metrics
 from secateur.graph.observe import observe
@@ -15,6 +15,7 @@ from secateur.graph.trace import trace
 from secateur.planning.criteria import Criterion, criterion, needed
 from secateur.planning.plan import Plan, plan
 from secateur.planning.sensitivity import calibrated
+from secateur.steps.budgets import METRICS, check, round_by_round
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from secateur.data.dataset import Dataset
     from secateur.steps.training import Curve
-
-
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "r2")
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,9 @@ class Prune:
     samples: int = 512
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        check(self)
+
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the pruned model.
 
@@ -92,13 +93,13 @@ class Prune:
             data: for criteria on data, and for healing.
 
         Raises:
-            BudgetError: the budget is out of range or cannot be met.
+            BudgetError: the budget cannot be met.
             PlanError: nothing can be removed.
             DataError: the criterion needs data and there is none.
         """
         if self.max_drop is not None:
             return self._within_drop(model, data)
-        name, budgets = self._budgets()
+        name, budgets = round_by_round(self)
         rank, notes = self._ranked(model, data)
         before = measure(model)
         plans: list[Plan] = []
@@ -135,7 +136,6 @@ class Prune:
 
     def _within_drop(self, model: keras.Model, data: Dataset | None) -> Result:
         """Return the smallest model that is good enough, and what was tried."""
-        self._budgets()
         if data is None or not data.validation.rows:
             raise DataError(
                 "max_drop needs validation rows to judge a model on, and there are none.",
@@ -146,11 +146,13 @@ class Prune:
         metric = self.metric or whole.headline[0]
         value = _points(whole, metric)
         rank, notes = self._ranked(model, data)
-        trial = replace(self, max_drop=None, sensitivity=False, by=rank)
         tune = FineTune(epochs=max(self.epochs, 1), seed=self.seed)
 
         def attempt(share: float) -> tuple[Result, float]:
-            result = replace(trial, **{self.smallest: share})(model, data)
+            trial = replace(
+                self, max_drop=None, sensitivity=False, by=rank, **{self.smallest: share}
+            )
+            result = trial(model, data)
             if self.epochs:
                 result = joined([result, tune(result.model, data)])
             return result, _points(evaluate(result.model, data.validation), metric)
@@ -192,50 +194,6 @@ class Prune:
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in curves]
         return calibrated(criterion(self.by), curves), notes
 
-    def _budgets(self) -> tuple[str, list[float]]:
-        """Return the budget's name and its value for each round."""
-        given = {
-            "macs": self.macs,
-            "params": self.params,
-            "ratio": self.ratio,
-            "max_drop": self.max_drop,
-        }
-        named = [(name, value) for name, value in given.items() if value is not None]
-        if len(named) != 1:
-            received = ", ".join(name for name, _ in named) or "none"
-            raise BudgetError(
-                f"exactly one budget is needed, received {received}.",
-                where="prune",
-                mend=f"Give one of {', '.join(given)}.",
-            )
-        if self.rounds < 1:
-            raise BudgetError(
-                f"rounds must be at least 1, received {self.rounds}.", where="prune", mend="Use 1."
-            )
-        ((name, value),) = named
-        self._check_search(name, value)
-        if not 0 < value < 1 or self.rounds == 1:
-            # `plan` tells what is wrong with a value out of range.
-            return name, [value]
-        each = (1 - value if name == "ratio" else value) ** (1 / self.rounds)
-        return name, [1 - each if name == "ratio" else each] * self.rounds
-
-    def _check_search(self, name: str, value: float) -> None:
-        """Refuse what a search cannot do."""
-        wrong = None
-        if name == "max_drop" and not 0 <= value < 100:
-            wrong = "max_drop", f"is in points from 0 to below 100, received {value!r}", "Use 1.0."
-        elif self.metric is not None and self.metric not in METRICS:
-            wrong = "metric", f"cannot be {self.metric!r}", f"Use one of {', '.join(METRICS)}."
-        elif self.smallest not in ("macs", "params"):
-            wrong = "smallest", f"cannot be {self.smallest!r}", "Use macs or params."
-        elif self.sensitivity and self.rounds > 1:
-            wrong = "sensitivity", "is measured for one round alone", "Use rounds=1."
-        elif self.trials < 1:
-            wrong = "trials", f"must be at least 1, received {self.trials}", "Use 7."
-        if wrong:
-            raise BudgetError(f"{wrong[0]} {wrong[1]}.", where="prune", mend=wrong[2])
-
     def _plan(
         self, model: keras.Model, x: Any, y: Any, by: str | Criterion, budget: dict[str, float]
     ) -> Plan:
@@ -271,12 +229,12 @@ def _points(found: Metrics, metric: str) -> float:
     """Return one metric of those that are shares, the higher the better.
 
     Raises:
-        BudgetError: the task does not have it.
+        PlanError: the task does not have it.
     """
     value = getattr(found, metric)
     if value is None:
         has = [name for name in METRICS if getattr(found, name) is not None]
-        raise BudgetError(
+        raise PlanError(
             f"a {found.task} with these classes has no {metric}.",
             where="prune",
             mend=f"Use metric={has[0]!r}." if len(has) == 1 else f"Use one of {', '.join(has)}.",

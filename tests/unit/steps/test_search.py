@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from secateur.data.read import read
-from secateur.errors import BudgetError, DataError
+from secateur.errors import BudgetError, DataError, PlanError
 from secateur.evaluation.evaluate import evaluate
 from secateur.planning.plan import Plan
 from secateur.steps.prune import Prune
@@ -113,7 +113,7 @@ def test_curves_rise_and_healing_lowers_them(model, data):
     ],
 )
 def test_what_a_search_cannot_do_is_refused(model, data, wrong, said):
-    with pytest.raises(BudgetError, match=said):
+    with pytest.raises(PlanError, match=said):
         Prune(**wrong)(model, data)
 
 
