@@ -14,7 +14,7 @@ from secateur.graph.observe import observe
 from secateur.graph.trace import trace
 from secateur.planning.criteria import Criterion, criterion, needed
 from secateur.planning.plan import Plan, plan
-from secateur.planning.sensitivity import calibrated
+from secateur.planning.sensitivity import Sensitivity, calibrated
 from secateur.steps.budgets import METRICS, check, round_by_round
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
@@ -100,7 +100,8 @@ class Prune:
         if self.max_drop is not None:
             return self._within_drop(model, data)
         name, budgets = round_by_round(self)
-        rank, notes = self._ranked(model, data)
+        rank, measured = self._ranked(model, data)
+        notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in measured]
         before = measure(model)
         plans: list[Plan] = []
         stages: list[Stage] = []
@@ -131,7 +132,14 @@ class Prune:
                 curves += [(f"trained{suffix}", curve) for _, curve in between.curves]
             model = smaller
         return Result(
-            model, before, measure(model), tuple(plans), tuple(notes), tuple(stages), tuple(curves)
+            model,
+            before,
+            measure(model),
+            tuple(plans),
+            tuple(notes),
+            tuple(stages),
+            tuple(curves),
+            measured,
         )
 
     def _within_drop(self, model: keras.Model, data: Dataset | None) -> Result:
@@ -145,7 +153,8 @@ class Prune:
         whole = evaluate(model, data.validation)
         metric = self.metric or whole.headline[0]
         value = _points(whole, metric)
-        rank, notes = self._ranked(model, data)
+        rank, curves = self._ranked(model, data)
+        notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in curves]
         tune = FineTune(epochs=max(self.epochs, 1), seed=self.seed)
 
         def attempt(share: float) -> tuple[Result, float]:
@@ -162,17 +171,17 @@ class Prune:
             attempt, whole=value, max_drop=self.max_drop or 0.0, trials=self.trials, named=named
         )
         notes += notes_of(tried, share, named)
-        return replace(result, notes=(*notes, *result.notes))
+        return replace(result, notes=(*notes, *result.notes), sensitivities=curves)
 
     def _ranked(
         self, model: keras.Model, data: Dataset | None
-    ) -> tuple[str | Criterion, list[Note]]:
+    ) -> tuple[str | Criterion, tuple[Sensitivity, ...]]:
         """Return the criterion, weighed by what was measured if that is asked for."""
         asked = self.sensitivity
         if asked is None:
             asked = self.max_drop is not None and self.rounds == 1
         if not asked:
-            return self.by, []
+            return self.by, ()
         if data is None:
             raise DataError(
                 "sensitivity is measured on data with labels, and none was given.",
@@ -191,8 +200,7 @@ class Prune:
             samples=self.samples,
             seed=self.seed,
         )
-        notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in curves]
-        return calibrated(criterion(self.by), curves), notes
+        return calibrated(criterion(self.by), curves), curves
 
     def _plan(
         self, model: keras.Model, x: Any, y: Any, by: str | Criterion, budget: dict[str, float]

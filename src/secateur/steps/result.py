@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from secateur.cost.cost import Cost
     from secateur.data.dataset import Dataset
     from secateur.planning.plan import Plan
+    from secateur.planning.sensitivity import Sensitivity
     from secateur.steps.training import Curve
 
 
@@ -57,6 +58,7 @@ class Result:
         plans: the plans that were cut by, in order.
         notes: what was done and what was skipped, and why.
         stages: the models on the way, the last one being `model`.
+        sensitivities: what was measured of each group before it was decided which units go.
         curves: one a training, by the name of its stage.
     """
 
@@ -67,6 +69,7 @@ class Result:
     notes: tuple[Note, ...] = ()
     stages: tuple[Stage, ...] = ()
     curves: tuple[tuple[str, Curve], ...] = ()
+    sensitivities: tuple[Sensitivity, ...] = ()
 
     @property
     def plan(self) -> Plan | None:
@@ -84,6 +87,7 @@ def joined(results: Sequence[Result]) -> Result:
         notes=tuple(note for result in results for note in result.notes),
         stages=tuple(stage for result in results for stage in result.stages),
         curves=tuple(curve for result in results for curve in result.curves),
+        sensitivities=tuple(each for result in results for each in result.sensitivities),
     )
 
 

@@ -45,7 +45,7 @@ def photos(tmp_path) -> Path:
     for name, shade in (("dark", 60), ("light", 190)):
         folder = tmp_path / "photos" / name
         folder.mkdir(parents=True)
-        for index in range(16):
+        for index in range(32):
             pixels = random.normal(shade, 20, (8, 8)).clip(0, 255).astype("uint8")
             Image.fromarray(pixels).save(folder / f"{index}.png")
     return tmp_path / "photos"
@@ -153,6 +153,17 @@ def test_inspect_tells_what_can_be_cut_and_why_not(secateur, model):
     assert found["cost"]["parameters"] == 160 + 2320 + 34
     assert sum(each["macs"] for each in found["layers"]) == found["cost"]["macs"]
     assert {each["kind"] for each in found["groups"]} == {"channel"}
+
+
+def test_inspect_measures_how_much_each_group_matters(secateur, model, photos):
+    code, told, _ = secateur(
+        "inspect", model, "--no-latency", "--sensitivity", "--data", photos, "--samples", "40"
+    )
+    assert code == 0
+    assert "loss as cut" in told
+    code, _, err = secateur("inspect", model, "--sensitivity")
+    assert code == 2
+    assert "--data" in one_line(err)
 
 
 def test_plan_changes_nothing_and_can_be_kept(secateur, model, tmp_path):
