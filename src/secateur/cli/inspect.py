@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,8 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
+from secateur.cli.labelled import Above, Header, Target, read_for
+from secateur.errors import DataError
 
 if TYPE_CHECKING:
     from secateur.graph.graph import Graph
@@ -21,12 +24,31 @@ def inspect(
         typer.Option("--batch", min=1, help="A batch size to time; 1 and 32 by default."),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of one call.")] = 1,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Data with labels, for --sensitivity.")
+    ] = None,
+    target: Target = None,
+    above: Above = None,
+    header: Header = True,
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Measure the loss as each group alone loses units."),
+    ] = False,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="With --sensitivity: how many rows are used.")
+    ] = 512,
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Time the model in ONNX Runtime.")
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show layers, parameters, multiply-accumulates, latency, and what can be pruned or why not."""
+    if sensitivity and data is None:
+        raise DataError(
+            "sensitivity is measured on data with labels.",
+            where="--sensitivity",
+            mend="Give --data.",
+        )
     prepare()
     with sink.waiting("tracing and timing" if latency else "tracing"):
         from secateur.cost.measure import measure
@@ -41,6 +63,14 @@ def inspect(
             batches=tuple(batch or (1, 32)),
             threads=threads,
         )
+    curves = []
+    if sensitivity:
+        assert data is not None
+        with sink.waiting("cutting each group alone"):
+            from secateur.steps.sensitivity import sensitivity as measured
+
+            rows = read_for(loaded, data, where=model, target=target, above=above, header=header)
+            curves = [asdict(each) for each in measured(loaded, rows, samples=samples)]
     sink.notes(notes)
     layers = _layers(graph)
     groups = [
@@ -56,7 +86,8 @@ def inspect(
     ]
     if json:
         told = {"model": loaded.name, "cost": cost.model_dump(mode="json")}
-        sink.as_json(told | {"layers": layers, "groups": groups})
+        told |= {"layers": layers, "groups": groups}
+        sink.as_json(told | {"sensitivity": curves} if sensitivity else told)
         return
     sink.table(
         loaded.name,
@@ -99,6 +130,25 @@ def inspect(
             (each["units"], each["kind"], ", ".join(each["members"]), "; ".join(each["why"]))
             for each in groups
             if not each["free"]
+        ],
+    )
+    _sensitivity(curves)
+
+
+def _sensitivity(curves: list[dict[str, Any]]) -> None:
+    """Show the loss of each group at each share, as cut and healed."""
+    if not curves:
+        return
+    sink.result("")
+    sink.table(
+        f"sensitivity (loss of the whole model {curves[0]['whole']:.4g})",
+        ("made by", "removed", "of", "loss as cut", "healed"),
+        [
+            (each["group"], removed, each["units"], f"{cut:.4g}", f"{healed:.4g}")
+            for each in curves
+            for removed, cut, healed in zip(
+                each["removed"], each["cut"], each["healed"], strict=True
+            )
         ],
     )
 

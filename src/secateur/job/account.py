@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from secateur.cost.cost import Cost, Latency
     from secateur.data.dataset import Dataset, Split
     from secateur.planning.plan import Plan
+    from secateur.planning.sensitivity import Sensitivity
     from secateur.recipe.recipe import Recipe
 
 SAMPLES = 24
@@ -27,6 +29,7 @@ _BUDGETS = {
     "macs": ("Multiply-accumulates", "at most {:.0%} of the baseline's"),
     "params": ("Parameters", "at most {:.0%} of the baseline's"),
     "ratio": ("Units", "{:.0%} of them removed"),
+    "max_drop": ("Quality", "at most {:g} points below the baseline's on the validation rows"),
 }
 
 
@@ -131,6 +134,12 @@ def groups(model: keras.Model, plans: Sequence[Plan]) -> tuple[record.GroupCut, 
             )
         )
     return tuple(found)
+
+
+def sensitivity(curves: Iterable[Sensitivity]) -> list[dict[str, Any]]:
+    """Return what was measured of each group, as the record holds it."""
+    known = set(record.Sensitivity.model_fields)
+    return [{k: v for k, v in dataclasses.asdict(each).items() if k in known} for each in curves]
 
 
 def samples(

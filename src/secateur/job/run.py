@@ -244,6 +244,7 @@ class _Job:
             [{"stage": title, "metrics": curve.metrics} for title, curve in result.curves],
         )
         self.folder.put(f"{name} notes", [str(note) for note in result.notes])
+        self.folder.put(f"{name} sensitivity", account.sensitivity(result.sensitivities))
         self.keep(name, made)
         self.folder.forget(f"step-{index + 1}")
         return result.model
@@ -357,6 +358,7 @@ class _Job:
             notes=(*self.notes, *self.facts("notes")),
             warnings=tuple(self.warnings),
             curves=tuple(_curve(each) for each in self.facts("curves")),
+            sensitivity=tuple(map(record.Sensitivity.model_validate, self.facts("sensitivity"))),
             samples=account.samples(
                 data.test, answers["baseline"], answers["final"], truth, seed=self.recipe.seed
             ),

@@ -11,12 +11,10 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from secateur.errors import BudgetError, RecipeError, SecateurError
+from secateur.errors import RecipeError, SecateurError
 from secateur.recipe.mistakes import said, suggest, told
 from secateur.recipe.positions import Positions
 from secateur.recipe.sections import STEPS
-
-BUDGETS = ("macs", "params", "ratio")
 
 
 def to_step(entry: Mapping[str, Any], *, seed: int | None = None) -> Any:
@@ -106,28 +104,6 @@ def parsed(
 
 def _check(name: str, step: Any) -> None:
     """Find now what the step itself would find after hours of training."""
-    if name == "prune":
-        from secateur.planning.criteria import criterion
-        from secateur.planning.options import KINDS
-
-        criterion(step.by)
-        unknown = [kind for kind in step.kinds or () if kind not in KINDS]
-        if unknown or step.kinds == ():
-            raise RecipeError(
-                f"there are no units of kind {unknown[0]!r}." if unknown else "kinds names none.",
-                mend=f"Kinds are {', '.join(KINDS)}.",
-            )
-        budgets = {key: getattr(step, key) for key in BUDGETS if getattr(step, key) is not None}
-        if len(budgets) != 1:
-            raise BudgetError(
-                f"prune needs exactly one budget, got {', '.join(budgets) or 'none'}.",
-                mend=f"Give one of {', '.join(BUDGETS)}.",
-            )
-        ((key, value),) = budgets.items()
-        if not 0 < value < 1:
-            raise BudgetError(
-                f"{key} is a share between 0 and 1, got {value:g}.", mend="0.5 is half."
-            )
     for key in ("epochs", "learning_rate", "rounds"):
         least = 0 if (name, key) == ("prune", "epochs") else 1e-12
         if getattr(step, key, 1) < least:

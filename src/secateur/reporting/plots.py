@@ -20,7 +20,7 @@ from secateur.reporting.svg import Scale, picture, scale, tag, text_width
 Role = Literal["before", "between", "after"]
 Text = Callable[[float | None], str]
 _TEXT = 11.5
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 14.0, 38.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 14.0, 38.0
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,19 @@ def scatter(
         least: how much the y axis spans at least.
     """
     width, height = 390.0, 260.0
-    x_of = scale([point.x / divisor for point in points], _LEFT + 6, width - _RIGHT - 8, zero=True)
+    x_of = scale([point.x / divisor for point in points], LEFT + 6, width - RIGHT - 8, zero=True)
     ys = [point.y for point in points]
     middle = (min(ys) + max(ys)) / 2
     ys += [max(0.0, middle - least / 2), middle + least / 2] if min(ys) >= 0 else []
-    y_of = scale(ys, height - _BOTTOM, _TOP, within=(0.0, 1.0) if share else None)
+    y_of = scale(ys, height - BOTTOM, TOP, within=(0.0, 1.0) if share else None)
     places = [(x_of(point.x / divisor), y_of(point.y)) for point in points]
     base = next((point for point in points if point.role == "before"), None)
-    drawn = _frame(x_of, y_of, width, height, x_name, share)
+    drawn = frame(x_of, y_of, width, height, x_name, share)
     strokes = list(pairwise(places))
     if base is not None:
         level = y_of(base.y)
-        strokes.append(((_LEFT, level), (width - _RIGHT, level)))
-        drawn.append(tag("line", x1=_LEFT, x2=width - _RIGHT, y1=level, y2=level, class_="level"))
+        strokes.append(((LEFT, level), (width - RIGHT, level)))
+        drawn.append(tag("line", x1=LEFT, x2=width - RIGHT, y1=level, y2=level, class_="level"))
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     drawn.append(tag("polyline", points=path, class_="way"))
     words = []
@@ -121,11 +121,11 @@ def lines(
     width, height = 390.0, 220.0
     epochs = max(len(training), len(validation))
     known = [value for value in (*training, *validation) if value is not None]
-    x_of = scale([1.0, float(max(2, epochs))], _LEFT + 6, width - _RIGHT - 8, rounded=False)
-    y_of = scale(known, height - _BOTTOM, _TOP)
+    x_of = scale([1.0, float(max(2, epochs))], LEFT + 6, width - RIGHT - 8, rounded=False)
+    y_of = scale(known, height - BOTTOM, TOP)
     whole = tuple(tick for tick in x_of.ticks if tick == int(tick))
     x_of = Scale(x_of.low, x_of.high, x_of.start, x_of.end, whole)
-    drawn = _frame(x_of, y_of, width, height, "Epoch", False)
+    drawn = frame(x_of, y_of, width, height, "Epoch", False)
     words = []
     for name, values in (("training", training), ("validation", validation)):
         for piece in _unbroken(values):
@@ -146,7 +146,7 @@ def lines(
         x, y = x_of(epoch), y_of(value)
         dot = tag("g", tag("title", said), tag("circle", cx=x, cy=y, r=4.0), class_="dot after")
         beside = -9.0 if higher_is_better else 18.0
-        beside = min(max(y + beside, _TOP + 4), height - _BOTTOM - 6)
+        beside = min(max(y + beside, TOP + 4), height - BOTTOM - 6)
         anchor = "end" if x > width * 0.7 else "start" if x < width * 0.3 else "middle"
         drawn += [
             dot,
@@ -161,20 +161,21 @@ def _plain(value: float) -> str:
     return units.count(value) if abs(value) >= 10_000 else f"{value:g}".replace("-", "−")
 
 
-def _frame(
+def frame(
     x_of: Scale, y_of: Scale, width: float, height: float, x_name: str, share: bool
 ) -> list[Markup]:
-    floor = height - _BOTTOM
+    """Draw the grid of a plot with its ticks; `share` writes y in per cent."""
+    floor = height - BOTTOM
     drawn = []
     for tick in y_of.ticks:
         at = y_of(tick)
-        drawn.append(tag("line", x1=_LEFT, x2=width - _RIGHT, y1=at, y2=at, class_="grid"))
+        drawn.append(tag("line", x1=LEFT, x2=width - RIGHT, y1=at, y2=at, class_="grid"))
         text = f"{_plain(round(tick * 100, 6))}\u00a0%" if share else _plain(tick)
-        drawn.append(tag("text", text, x=_LEFT - 6, y=at + 3.8, text_anchor="end"))
+        drawn.append(tag("text", text, x=LEFT - 6, y=at + 3.8, text_anchor="end"))
     for tick in x_of.ticks:
         drawn.append(tag("text", _plain(tick), x=x_of(tick), y=floor + 16, text_anchor="middle"))
     drawn.append(
-        tag("text", x_name, x=width - _RIGHT, y=height - 4, text_anchor="end", class_="axis")
+        tag("text", x_name, x=width - RIGHT, y=height - 4, text_anchor="end", class_="axis")
     )
     return drawn
 
@@ -229,8 +230,8 @@ def _labels(
         ):
             left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
             box = _Box(left, line - 10, left + wide, line + 3)
-            inside = box.left >= _LEFT + 2 and box.right <= width - 2 and box.top >= 2
-            if not inside or box.bottom > height - _BOTTOM + 2 or any(map(box.meets, taken)):
+            inside = box.left >= LEFT + 2 and box.right <= width - 2 and box.top >= 2
+            if not inside or box.bottom > height - BOTTOM + 2 or any(map(box.meets, taken)):
                 continue
             # A name on a line can be read, one beside it reads better.
             penalty = rank_of_place + 10 * sum(box.cuts(*piece) for piece in strokes)

@@ -129,6 +129,20 @@ class Curve(_Record):
     metrics: dict[str, tuple[Figure, ...]]
 
 
+class Sensitivity(_Record):
+    """The loss as one group alone lost units: right after each cut, and healed.
+
+    `removed` holds how many of its `units` went, `whole` the loss of the whole model.
+    """
+
+    group: str
+    units: int
+    whole: Figure = None
+    removed: tuple[int, ...]
+    cut: tuple[Figure, ...]
+    healed: tuple[Figure, ...]
+
+
 class Guess(_Record):
     """What a model said of one sample: a class or a value, and how sure it was (0 to 1)."""
 
@@ -191,6 +205,7 @@ class Run(_Record):
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     curves: tuple[Curve, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
     samples: tuple[Sample, ...] = ()
     environment: dict[str, str] = {}
     recipe: str = ""

@@ -20,6 +20,7 @@ from secateur.reporting.bars import skyline, stacked
 from secateur.reporting.mistakes import cards, mistakes
 from secateur.reporting.overview import plots, settings, stage_table, tiles
 from secateur.reporting.record import FILE_NAME, Run
+from secateur.reporting.sensitivity import sensitivity_rows
 from secateur.reporting.verdict import compare, conditions, headline, lead, remarks
 
 PAGE_NAME = "report.html"
@@ -68,6 +69,7 @@ def render(run: Run) -> str:
         "layers": layer_rows(run.layers),
         "groups_cut": cut,
         "groups_left": left,
+        "sensitivity": sensitivity_rows(run.sensitivity),
         "trainings": trainings(run.curves),
         "mistakes": mistakes(run, seen),
         "cards": cards(run),
@@ -91,6 +93,7 @@ def _sections(run: Run, shown: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("notes", "Notes", run.notes),
         ("layers", "Layer by layer", run.layers),
         ("cuts", "What was cut", run.groups),
+        ("sensitivity", "What matters", run.sensitivity),
         ("training", "Training", shown["trainings"]),
         ("mistakes", "Right and wrong", wrong.matrices or wrong.classes or wrong.confused),
         ("samples", "Samples", shown["cards"]),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secateur.errors import RecipeError
-from secateur.steps.result import Result, Step
+from secateur.steps.result import Result, Step, joined
 
 if TYPE_CHECKING:
     import keras
@@ -35,15 +35,7 @@ class Chain:
                 raise RuntimeError(f"{step!r} returned its own input instead of a new model")
             results.append(result)
             given = result.model
-        return Result(
-            model=given,
-            before=results[0].before,
-            after=results[-1].after,
-            plans=tuple(plan for result in results for plan in result.plans),
-            notes=tuple(note for result in results for note in result.notes),
-            stages=tuple(stage for result in results for stage in result.stages),
-            curves=tuple(curve for result in results for curve in result.curves),
-        )
+        return joined(results)
 
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self.steps))})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from secateur.cost.cost import Cost
     from secateur.data.dataset import Dataset
     from secateur.planning.plan import Plan
+    from secateur.planning.sensitivity import Sensitivity
     from secateur.steps.training import Curve
 
 
@@ -56,6 +58,7 @@ class Result:
         plans: the plans that were cut by, in order.
         notes: what was done and what was skipped, and why.
         stages: the models on the way, the last one being `model`.
+        sensitivities: what was measured of each group before it was decided which units go.
         curves: one a training, by the name of its stage.
     """
 
@@ -66,11 +69,26 @@ class Result:
     notes: tuple[Note, ...] = ()
     stages: tuple[Stage, ...] = ()
     curves: tuple[tuple[str, Curve], ...] = ()
+    sensitivities: tuple[Sensitivity, ...] = ()
 
     @property
     def plan(self) -> Plan | None:
         """Return the last plan that was cut by, if there was one."""
         return self.plans[-1] if self.plans else None
+
+
+def joined(results: Sequence[Result]) -> Result:
+    """Return what steps that were done one after the other gave together."""
+    return Result(
+        model=results[-1].model,
+        before=results[0].before,
+        after=results[-1].after,
+        plans=tuple(plan for result in results for plan in result.plans),
+        notes=tuple(note for result in results for note in result.notes),
+        stages=tuple(stage for result in results for stage in result.stages),
+        curves=tuple(curve for result in results for curve in result.curves),
+        sensitivities=tuple(each for result in results for each in result.sensitivities),
+    )
 
 
 class Step(Protocol):

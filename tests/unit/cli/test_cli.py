@@ -155,6 +155,21 @@ def test_inspect_tells_what_can_be_cut_and_why_not(secateur, model):
     assert {each["kind"] for each in found["groups"]} == {"channel"}
 
 
+def test_inspect_measures_how_much_each_group_matters(secateur, model, photos):
+    random = np.random.default_rng(1)
+    for index in range(32):
+        pixels = random.integers(0, 256, (8, 8), dtype="uint8")
+        Image.fromarray(pixels).save(photos / ("dark", "light")[index % 2] / f"more{index}.png")
+    code, told, _ = secateur(
+        "inspect", model, "--no-latency", "--sensitivity", "--data", photos, "--samples", "40"
+    )
+    assert code == 0
+    assert "loss as cut" in told
+    code, _, err = secateur("inspect", model, "--sensitivity")
+    assert code == 2
+    assert "--data" in one_line(err)
+
+
 def test_plan_changes_nothing_and_can_be_kept(secateur, model, tmp_path):
     before = model.read_bytes()
     code, told, _ = secateur("plan", model, "--macs", "0.6", "--out", "plans/plan.json")

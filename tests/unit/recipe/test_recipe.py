@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.errors import BudgetError, RecipeError, SecateurError
+from secateur.errors import BudgetError, PlanError, RecipeError, SecateurError
 from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import AugmentSection, DataSection, TrainSection
 from secateur.recipe.steps import to_entry, to_step
@@ -130,7 +130,7 @@ def test_a_budget_out_of_range_is_told_before_anything_is_read(budget, write):
 
 @pytest.mark.parametrize("kinds", [["filter"], ["channel", "blocks"], []])
 def test_kinds_that_there_are_not_are_told_at_once(kinds):
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(PlanError) as caught:
         to_step({"prune": {"macs": 0.5, "kinds": kinds}})
     assert "channel, stream, head" in str(caught.value.mend)
 

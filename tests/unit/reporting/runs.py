@@ -15,6 +15,7 @@ from secateur.reporting.record import (
     MetricsView,
     Run,
     Sample,
+    Sensitivity,
     Stage,
 )
 
@@ -212,6 +213,17 @@ def classification(classes: int = 10, layers: int = 14, images: list[str] | None
             "Batch-normalisation statistics re-estimated on 1,237 samples.",
             "Keras and ONNX Runtime agree to 3.1e-06 on 64 samples.",
         ),
+        sensitivity=tuple(
+            Sensitivity(
+                group=group.name,
+                units=group.units,
+                whole=0.25,
+                removed=tuple(int(group.units * share) for share in (0.25, 0.5, 0.75)),
+                cut=(0.4 + 0.1 * number, 0.9, 1.9),
+                healed=(0.26, 0.3 + 0.05 * number, 0.8),
+            )
+            for number, group in enumerate(groups[:3])
+        ),
         curves=(learning("baseline", 26, 0.25, 0.93), learning("fine-tuned", 12, 0.85, 0.915)),
         samples=tuple(
             Sample(
@@ -382,6 +394,9 @@ def hostile(text: str) -> Run:
         ),
         notes=(text,),
         warnings=(text,),
+        sensitivity=(
+            Sensitivity(group=text, units=4, whole=None, removed=(2,), cut=(1.0,), healed=(None,)),
+        ),
         curves=(Curve(stage=text, metrics={text: (1.0, 2.0), "val_" + text: (1.0, 2.0)}),),
         samples=(
             Sample(
