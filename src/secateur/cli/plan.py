@@ -26,7 +26,11 @@ def plan(
         float | None, typer.Option("--ratio", help="The share of the units that goes.")
     ] = None,
     by: Annotated[
-        str, typer.Option("--by", help="The criterion: l1, l2, random, or taylor (needs --data).")
+        str,
+        typer.Option(
+            "--by",
+            help="The criterion: l1, l2, lamp, bn_scale, fpgm, random, or taylor (needs --data).",
+        ),
     ] = "l2",
     scope: Annotated[
         str, typer.Option("--scope", help="global: groups compete; local: the same share of each.")

@@ -69,6 +69,70 @@ def l2(group: GroupLike, stats: StatsLike) -> np.ndarray:
     return group.breadth * np.sqrt(_relative(group, stats, np.square))
 
 
+def lamp(group: GroupLike, stats: StatsLike) -> np.ndarray:
+    """Squared norm of a unit, as a share of that of all units that are no smaller.
+
+    Lee et al. 2021, "Layer-Adaptive Sparsity for the Magnitude-Based Pruning", of units instead of
+    weights. The largest unit of every group has the score one, so the last units of a group are
+    never cheaper than the first of another.
+    """
+    square = _relative(group, stats, np.square)
+    order = np.argsort(square, kind="stable")
+    larger = np.cumsum(square[order][::-1])[::-1]
+    scores = np.empty(len(group))
+    scores[order] = square[order] / np.maximum(larger, np.finfo(float).tiny)
+    return group.breadth * scores
+
+
+def bn_scale(group: GroupLike, stats: StatsLike) -> np.ndarray:
+    """Size of the scales (`gamma`) that a normalisation multiplies the unit by.
+
+    Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming". Scores
+    are one on average over a group; a group without such scales is ranked by `l2`, and so are
+    blocks.
+
+    Raises:
+        PlanError: no normalisation of the model has a scale.
+    """
+    if not any(_is_scale(key) for key in stats.weights):
+        raise PlanError(
+            "no normalisation of this model has a scale (gamma) to rank by.",
+            where="by",
+            mend="Use by='l2', or by='taylor' with data.",
+        )
+    total = np.zeros(len(group))
+    for part in group.slices:
+        if part.role == "pass" and _is_scale(part.weight):
+            total += _per_unit(group, part, np.abs(stats.weights[part.weight]))
+    if group.kind == "block" or not total.any():
+        return l2(group, stats)
+    return total / total.mean()
+
+
+def fpgm(group: GroupLike, stats: StatsLike) -> np.ndarray:
+    """Summed distance to all other units of the group: what lies amid the others can go.
+
+    He et al. 2019, "Filter Pruning via Geometric Median". Distances are those of the kernels that
+    write the units, and one on average over the group. Blocks, and units that are not made of
+    equally many weights, are ranked by `l2`.
+    """
+    rows = [
+        _by_unit(group, part, stats.weights[part.weight])
+        for part in group.slices
+        if part.role == "write" and stats.weights[part.weight].ndim > 1
+    ]
+    if group.kind == "block" or not rows or any(each is None for each in rows):
+        return l2(group, stats)
+    total = np.zeros(len(group))
+    for each in rows:
+        assert each is not None
+        square = np.square(each).sum(axis=1)
+        apart = square[:, None] + square - 2 * each @ each.T
+        line = np.sqrt(np.maximum(apart, 0)).sum(axis=1)
+        total += line / line.mean() if line.any() else line
+    return total / len(rows)
+
+
 @needs("taylor")
 def taylor(group: GroupLike, stats: StatsLike) -> np.ndarray:
     """First-order loss change when the unit goes: the squared gradient-weight products, summed.
@@ -89,7 +153,15 @@ def random(group: GroupLike, stats: StatsLike) -> np.ndarray:
     return group.breadth * rng.random(len(group))
 
 
-CRITERIA: Mapping[str, Criterion] = {"l1": l1, "l2": l2, "taylor": taylor, "random": random}
+CRITERIA: Mapping[str, Criterion] = {
+    "l1": l1,
+    "l2": l2,
+    "lamp": lamp,
+    "bn_scale": bn_scale,
+    "fpgm": fpgm,
+    "taylor": taylor,
+    "random": random,
+}
 
 
 def criterion(by: str | Criterion) -> Criterion:
@@ -148,3 +220,18 @@ def _per_unit(group: GroupLike, part: object, array: np.ndarray) -> np.ndarray:
     line = array.sum(axis=tuple(a for a in range(array.ndim) if a != axis), dtype=np.float64)
     mine = unit >= 0
     return np.bincount(unit[mine], weights=line[mine], minlength=len(group))
+
+
+def _by_unit(group: GroupLike, part: object, array: np.ndarray) -> np.ndarray | None:
+    """Return an array as one row a unit, `None` where units hold different numbers of weights."""
+    axis, unit = part.axis, part.unit  # type: ignore[attr-defined]
+    counts = np.bincount(unit[unit >= 0], minlength=len(group))
+    if axis >= array.ndim or counts.min() == 0 or counts.min() != counts.max():
+        return None
+    order = np.argsort(unit, kind="stable")[np.count_nonzero(unit < 0) :]
+    lines = np.moveaxis(array, axis, 0)[order].astype(np.float64)
+    return lines.reshape(len(group), -1)
+
+
+def _is_scale(key: str) -> bool:
+    return key.rpartition("/")[2].partition("#")[0] == "gamma"

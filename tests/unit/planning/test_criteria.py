@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import zoo
 from secateur.errors import PlanError
 from secateur.graph.observe import Stats, observe
 from secateur.graph.trace import trace
@@ -48,3 +49,68 @@ def test_a_name_that_is_none_lists_those_that_are():
     with pytest.raises(PlanError, match="no criterion 'l3'") as caught:
         criteria.criterion("l3")
     assert "taylor" in str(caught.value.mend)
+
+
+def test_lamp_is_a_share_of_what_is_no_smaller(small):
+    (group,) = small.groups
+    stats = observe(small)
+    square = criteria.l2(group, stats) ** 2
+    scores = criteria.lamp(group, stats)
+    expected = [s / square[square >= s].sum() for s in square]
+    np.testing.assert_allclose(scores, expected)
+    assert scores.max() == 1
+
+
+def scaled(gammas=(3.0, 0.0, 1.0, 2.0)) -> keras.Model:
+    i = keras.Input((4, 4, 2))
+    x = layers.Conv2D(4, 3, name="conv")(i)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Dense(3, name="bare")(layers.Flatten()(x))
+    model = keras.Model(i, layers.Dense(2)(x))
+    model.get_layer("norm").gamma.assign(gammas)
+    return model
+
+
+def test_scales_of_a_normalisation_rank_its_units():
+    graph = trace(scaled())
+    stats = observe(graph)
+    named = {group.name: group for group in graph.groups}
+    np.testing.assert_allclose(
+        criteria.bn_scale(named["conv"], stats), np.array([3, 0, 1, 2]) / 1.5
+    )
+    bare = named["bare"]
+    np.testing.assert_array_equal(criteria.bn_scale(bare, stats), criteria.l2(bare, stats))
+
+
+def test_scales_need_a_normalisation(small):
+    with pytest.raises(PlanError, match="gamma"):
+        criteria.bn_scale(small.groups[0], observe(small))
+
+
+def test_the_unit_amid_the_others_goes_first():
+    model = scaled()
+    kernel = np.zeros((3, 3, 2, 4), "float32")
+    kernel[0, 0, 0] = [0.0, 10.0, 4.0, 5.0]
+    model.get_layer("conv").set_weights([kernel, np.zeros(4)])
+    graph = trace(model)
+    group = next(group for group in graph.groups if group.name == "conv")
+    scores = criteria.fpgm(group, observe(graph))
+    apart = np.array([19.0, 21.0, 11.0, 11.0])
+    np.testing.assert_allclose(scores, apart / apart.mean())
+
+
+@pytest.mark.parametrize("by", sorted(criteria.CRITERIA.keys() - {"taylor", "bn_scale"}))
+@pytest.mark.parametrize(
+    "name", ["residual", "grouped", "cross_attention", "recurrent_cells", "u_net", "normalised"]
+)
+def test_every_criterion_ranks_every_kind_of_unit(by, name):
+    wirings = {key: make for key, make in zoo.ZOO.items() if key.startswith(name)}
+    assert wirings
+    for make in wirings.values():
+        graph = trace(make())
+        stats = observe(graph)
+        for group in graph.groups:
+            scores = criteria.CRITERIA[by](group, stats)
+            assert scores.shape == (len(group),)
+            assert np.isfinite(scores).all()
+            assert (scores >= 0).all()
