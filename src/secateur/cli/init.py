@@ -89,7 +89,7 @@ def recipe_for(
         "steps:",
         "  - prune:",
         "      macs: 0.5             # at most half of the multiply-accumulates is left",
-        "      by: taylor            # what a unit adds to the loss; or l1, l2, lamp, bn_scale, fpgm, random",
+        "      by: taylor            # or l2, l1, lamp, bn_scale, fpgm, random",
         *(["      round_to: 8           # widths that runtimes compute fast"]),
         "  - finetune:",
         *_tune_lines(data),
