@@ -161,11 +161,19 @@ def _enough(pairs: list[Pair], after: Graph) -> int:
     """Return for how many samples every layer that may be solved has a place for each input."""
     most = LEAST_SAMPLES
     for now in (pair.now for pair in pairs if pair.now is not None):
-        shapes = [after.tensors[index].shape for index in (*now.inputs[:1], *now.outputs[:1])]
-        read = reader(now.operation, *shapes) if len(shapes) == 2 else ""
+        read = _reader(after, now)
         if isinstance(read, Reader) and read.sizes[1] <= MOST_FEATURES:
-            most = max(most, _needed(read, prod(shapes[1][: read.fold])))
+            rows = prod(after.tensors[now.outputs[0]].shape[: read.fold])
+            most = max(most, _needed(read, rows))
     return most
+
+
+def _reader(graph: Graph, call: Call) -> Reader | str:
+    """Return how a call is a product of matrices, in the shapes that it was traced in."""
+    if not call.inputs or not getattr(call.operation, "weights", ()):
+        return f"{call.path} has no weights"
+    inputs, outputs = (graph.tensors[each[0]].shape for each in (call.inputs, call.outputs))
+    return reader(call.operation, inputs, outputs)
 
 
 def _needed(read: Reader, rows: int) -> int:
@@ -176,14 +184,16 @@ def _needed(read: Reader, rows: int) -> int:
 def _solve_reader(
     old: Walk, new: Walk, was: Call, now: Call, keep: np.ndarray, rng: np.random.Generator
 ) -> Healed:
-    x, plain = new.inputs(now)[0], linear(now.operation)
-    y = new.run(now, plain)
-    read = reader(now.operation, x.shape, y.shape)
+    read = _reader(new.graph, now)
     if isinstance(read, str):
         return Healed(now.path, f"left as cut: {read}")
-    features = read.sizes[1]
-    if features > MOST_FEATURES:
-        return Healed(now.path, f"left as cut: {features} inputs are too many to solve for")
+    if read.sizes[1] > MOST_FEATURES:
+        return Healed(now.path, f"left as cut: {read.sizes[1]} inputs are too many to solve for")
+    x, plain = new.inputs(now)[0], linear(now.operation)
+    y = new.run(now, plain)
+    # The lengths that the model leaves open are those of the data now.
+    read = reader(now.operation, x.shape, y.shape)
+    assert isinstance(read, Reader)
     # What none of its own constants takes up, a normalisation behind it does.
     offset = read.laid is not None or _feeds_normalisation(new.graph, now)
     axes = old.graph.tensors[was.outputs[0]].axes

@@ -329,6 +329,8 @@ def linear(layer: Any) -> Any:
     else:
         config["activation"] = None
     twin = type(layer).from_config(config)
-    twin.build(layer._build_shapes_dict["input_shape"])
+    # Layers inside of a composite one were never called, only built.
+    shapes: Any = layer._build_shapes_dict
+    twin.build(shapes["input_shape"])
     twin.set_weights(layer.get_weights())
     return twin
