@@ -200,13 +200,13 @@ def _solve_reader(
     target = kept_values(old.run(was, linear(was.operation)), axes, keep)
     target = target * _scale(old.graph, was.operation, now.operation, read, keep)
     x, y, missing = (read.folded(each) for each in (x, y, target - y))
+    if not (np.isfinite(x).all() and np.isfinite(missing).all()):
+        return Healed(now.path, "left as cut: not all that it reads and gives is finite")
     bias = read.folded(to_numpy(plain(np.zeros_like(new.inputs(now)[0][:CHUNK]))))
     if not _restates(read, x, y, bias, rng):
         kind = type(now.operation).__name__
         return Healed(now.path, f"left as cut: {kind} computes otherwise than is known of it")
     moments = _moments(read, x, missing, rng)
-    if not all(each.finite() for each in moments):
-        return Healed(now.path, "left as cut: not all that it reads and gives is finite")
     change = solve(*moments, offset=offset)
     read.write(read.matrices() + change.weights, change.offset)
     done = _told(change, read, moments[0].rows, max(1, len(x) // new.rows))

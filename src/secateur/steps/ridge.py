@@ -7,6 +7,7 @@ of its own. Everything is in float64.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,10 +50,6 @@ class Moments:
             self.xr + other.xr,
             self.rr + other.rr,
         )
-
-    def finite(self) -> bool:
-        """Say whether no sum is infinite or undefined."""
-        return all(np.isfinite(each).all() for each in (self.xx, self.xr, self.rr))
 
     def centred(self, offset: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean products, around the means where an offset is free."""
@@ -129,13 +126,13 @@ def solved(a: np.ndarray, b: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarra
         The solutions, and for how many groups the pseudo-inverse had to be taken.
     """
     a = a + penalty[:, None, None] * np.eye(a.shape[1])
-    try:
-        w = np.linalg.solve(a, b)
-        missed, most = np.abs(a @ w - b).max((1, 2)), np.abs(b).max((1, 2))
-        # A comparison with what is undefined is false.
-        bad = ~(missed <= MOST_MISSED * most)
-    except np.linalg.LinAlgError:
-        w, bad = np.zeros_like(b), np.ones(len(a), bool)
+    w = np.zeros_like(b)
+    for group, (left, right) in enumerate(zip(a, b, strict=True)):
+        with suppress(np.linalg.LinAlgError):
+            w[group] = np.linalg.solve(left, right)
+    missed, most = np.abs(a @ w - b).max((1, 2)), np.abs(b).max((1, 2))
+    # A comparison with what is undefined is false.
+    bad = ~(missed <= MOST_MISSED * most)
     if bad.any():
         values, vectors = np.linalg.eigh(a[bad])
         least = np.finfo(float).eps * a.shape[1] * np.abs(values).max(1, keepdims=True)
