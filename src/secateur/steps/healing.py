@@ -3,13 +3,18 @@
 Going through the network once, each layer that reads changed inputs is solved again by least
 squares against the outputs it used to give, on the inputs that the already cut and healed network
 gives it (He et al. 2017, "Channel Pruning for Accelerating Very Deep Neural Networks"; Luo et al.
-2017, "ThiNet"), and the statistics of batch normalisations are estimated anew.
+2017, "ThiNet"), and the statistics of batch normalisations are estimated anew. The projections of
+an attention are such layers too: queries, keys and values read the stream, the output the values.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
+from operator import add
 from typing import Any
 
 import keras
@@ -23,16 +28,31 @@ from secateur.graph.rule import Elementwise
 from secateur.graph.sweep import Call
 from secateur.graph.trace import trace
 from secateur.graph.weights import copied, to_numpy
+from secateur.graph.weights import paired as weights_of
 from secateur.planning.plan import Plan
-from secateur.steps.lockstep import Walk, paired
-from secateur.steps.ridge import Moments, solve
-from secateur.steps.unfold import places_for, unfold
+from secateur.steps.lockstep import CHUNK, Pair, Walk, paired
+from secateur.steps.readers import Reader, at, linear, reader
+from secateur.steps.ridge import Change, Moments, solve
+from secateur.steps.unfold import places_for
 
 # A solved layer sees about this many rows for each of its input features.
 ROWS_A_FEATURE = 12
 LEAST_ROWS = 4096
 MOST_FEATURES = 6144
 LEAST_SAMPLES = 32
+# As many of a layer's inputs as this are held at a time, in float64.
+MOST_HELD = 2**24
+# A layer's outputs are compared with what is known of it at so many places of so many rows.
+LOOKED_AT = 4, 64
+# They may differ by this share of the largest.
+CLOSE = 0.01
+# They need no more than their statistics, which they take from what they are given.
+NORMALISATIONS = (
+    layers.LayerNormalization,
+    layers.GroupNormalization,
+    layers.RMSNormalization,
+    layers.UnitNormalization,
+)
 
 
 @dataclass(frozen=True)
@@ -73,10 +93,15 @@ def heal(
     healed = copied(smaller)
     after = trace(healed)
     old, new = Walk(before, x), Walk(after, x)
+    pairs = paired(before, after, keep)
     if old.rows < LEAST_SAMPLES:
+        enough = _enough(pairs or [], after)
+        best = f"{enough} give each layer as many places as it has inputs"
         raise DataError(
             f"healing needs at least {LEAST_SAMPLES} rows, received {old.rows}.",
-            mend="Give more rows (labels are not needed), or switch healing off: heal=False.",
+            mend="Give more rows (labels are not needed"
+            + (f"; {best}" if enough > LEAST_SAMPLES else "")
+            + "), or switch healing off: heal=False.",
         )
     fixed = {tensor.shape[0] for tensor in before.model.inputs} - {None, old.rows}
     if fixed:
@@ -85,7 +110,6 @@ def heal(
             mend="Build the model without a fixed batch size, or switch healing off: heal=False.",
         )
     rng = np.random.default_rng(seed)
-    pairs = paired(before, after, keep)
     if pairs is None:
         why = "left as cut: a composite layer was laid open, so the wiring is another"
         return healed, (Healed(smaller.name, why),)
@@ -101,15 +125,16 @@ def heal(
             continue
         touched = changed.intersection(now.inputs)
         layer = now.operation
-        if touched and counts[now.path] == 1:
-            if isinstance(layer, layers.BatchNormalization):
+        weights = getattr(layer, "weights", ())
+        if touched and weights:
+            normalises = isinstance(layer, layers.BatchNormalization)
+            if any(counts[id(weight)] > 1 for weight in weights):
+                done.append(Healed(now.path, "left as cut: its weights are used more than once"))
+            elif normalises:
                 _estimate(layer, new.inputs(now)[0])
                 done.append(Healed(now.path, "statistics estimated anew"))
-            elif readers and _is_reader(layer):
+            elif readers and now.rule != Elementwise() and not isinstance(layer, NORMALISATIONS):
                 done.append(_solve_reader(old, new, was, now, keep, rng))
-            elif readers and getattr(layer, "weights", ()) and now.rule != Elementwise():
-                kind = type(layer).__name__
-                done.append(Healed(now.path, f"left as cut: {kind} is not solved for"))
         if touched or before.tensors[was.outputs[0]].shape != after.tensors[now.outputs[0]].shape:
             changed.update(now.outputs)
         old.step(was)
@@ -117,11 +142,12 @@ def heal(
     return healed, tuple(done)
 
 
-def _uses(graph: Graph) -> dict[str, int]:
-    counts: dict[str, int] = {}
+def _uses(graph: Graph) -> Counter[int]:
+    """Count how many calls use each weight."""
+    held = [id(each) for each in graph.constants.values()]
     for call in graph.calls:
-        counts[call.path] = counts.get(call.path, 0) + 1
-    return counts
+        held += [id(weight) for weight in getattr(call.operation, "weights", ())]
+    return Counter(held)
 
 
 def _estimate(layer: Any, x: np.ndarray) -> None:
@@ -131,90 +157,123 @@ def _estimate(layer: Any, x: np.ndarray) -> None:
     layer.moving_variance.assign(x.var(others, dtype=np.float64))
 
 
-def _is_reader(layer: Any) -> bool:
-    if isinstance(layer, layers.Dense):
-        return True
-    convolution = isinstance(layer, (layers.Conv1D, layers.Conv2D, layers.Conv3D))
-    return convolution and layer.data_format == "channels_last"
+def _enough(pairs: list[Pair], after: Graph) -> int:
+    """Return for how many samples every layer that may be solved has a place for each input."""
+    most = LEAST_SAMPLES
+    for now in (pair.now for pair in pairs if pair.now is not None):
+        read = _reader(after, now)
+        if isinstance(read, Reader) and read.sizes[1] <= MOST_FEATURES:
+            rows = prod(after.tensors[now.outputs[0]].shape[: read.fold])
+            most = max(most, _needed(read, rows))
+    return most
+
+
+def _reader(graph: Graph, call: Call) -> Reader | str:
+    """Return how a call is a product of matrices, in the shapes that it was traced in."""
+    if not call.inputs or not getattr(call.operation, "weights", ()):
+        return f"{call.path} has no weights"
+    inputs, outputs = (graph.tensors[each[0]].shape for each in (call.inputs, call.outputs))
+    return reader(call.operation, inputs, outputs)
+
+
+def _needed(read: Reader, rows: int) -> int:
+    """Return for how many samples four fifths of the places are as many as there are inputs."""
+    return -(-5 * read.sizes[1] // (4 * rows * prod(read.places)))
 
 
 def _solve_reader(
     old: Walk, new: Walk, was: Call, now: Call, keep: np.ndarray, rng: np.random.Generator
 ) -> Healed:
-    layer = now.operation
-    kernel = to_numpy(layer.kernel).copy()
-    features = prod(kernel.shape[:-1])
-    if features > MOST_FEATURES:
-        return Healed(now.path, f"left as cut: {features} inputs are too many to solve for")
-    offset = layer.use_bias or _feeds_normalisation(new.graph, now)
+    read = _reader(new.graph, now)
+    if isinstance(read, str):
+        return Healed(now.path, f"left as cut: {read}")
+    if read.sizes[1] > MOST_FEATURES:
+        return Healed(now.path, f"left as cut: {read.sizes[1]} inputs are too many to solve for")
+    x, plain = new.inputs(now)[0], linear(now.operation)
+    y = new.run(now, plain)
+    # The lengths that the model leaves open are those of the data now.
+    read = reader(now.operation, x.shape, y.shape)
+    assert isinstance(read, Reader)
+    # What none of its own constants takes up, a normalisation behind it does.
+    offset = read.laid is not None or _feeds_normalisation(new.graph, now)
     axes = old.graph.tensors[was.outputs[0]].axes
-    target = kept_values(old.run(was, _linear(was.operation)), axes, keep)
-    missing = target - new.run(now, _linear(layer))
-    x, missing = _rows(layer, new.inputs(now)[0], missing, features, rng)
-    groups = getattr(layer, "groups", 1)
-    inputs, outputs = kernel.shape[-2], kernel.shape[-1] // groups
-    explained, shifts = [], []
-    for group in range(groups):
-        part = x[..., group * inputs : (group + 1) * inputs]
-        part = part.reshape(*part.shape[:2], -1)
-        columns = slice(group * outputs, (group + 1) * outputs)
-        change = _fit(part, missing[..., columns], offset)
-        kernel[..., columns] += change.weights.reshape(kernel[..., columns].shape)
-        shifts.append(change.offset)
-        explained.append(change.explained)
-    layer.kernel.assign(kernel)
-    if layer.use_bias:
-        layer.bias.assign(to_numpy(layer.bias) + np.concatenate(shifts))
-    return Healed(now.path, "weights solved anew", float(np.mean(explained)))
+    target = kept_values(old.run(was, linear(was.operation)), axes, keep)
+    target = target * _scale(old.graph, was.operation, now.operation, read, keep)
+    x, y, missing = (read.folded(each) for each in (x, y, target - y))
+    if not (np.isfinite(x).all() and np.isfinite(missing).all()):
+        return Healed(now.path, "left as cut: not all that it reads and gives is finite")
+    bias = read.folded(to_numpy(plain(np.zeros_like(new.inputs(now)[0][:CHUNK]))))
+    if not _restates(read, x, y, bias, rng):
+        kind = type(now.operation).__name__
+        return Healed(now.path, f"left as cut: {kind} computes otherwise than is known of it")
+    moments = _moments(read, x, missing, rng)
+    change = solve(*moments, offset=offset)
+    read.write(read.matrices() + change.weights, change.offset)
+    done = _told(change, read, moments[0].rows, max(1, len(x) // new.rows))
+    return Healed(now.path, done, change.explained)
 
 
-def _fit(x: np.ndarray, missing: np.ndarray, offset: bool) -> Any:
-    """Solve on four fifths of the samples; the others choose the penalty."""
-    cut = len(x) * 4 // 5
-    fitted, held = (
-        Moments.of(x[rows].reshape(-1, x.shape[-1]), missing[rows].reshape(-1, missing.shape[-1]))
-        for rows in (slice(None, cut), slice(cut, None))
-    )
-    return solve(fitted, held, offset=offset)
+def _restates(
+    read: Reader, x: np.ndarray, y: np.ndarray, bias: np.ndarray, rng: np.random.Generator
+) -> bool:
+    """Say whether a layer gives what its reader takes it to give."""
+    rows, count = LOOKED_AT
+    x, given = x[:rows], read.made(y[:rows] - bias[:rows])
+    places = places_for(len(x), read.places, count, rng)
+    said = np.einsum("npgf,gfu->npgu", read.seen(x, places), read.matrices())
+    return bool(np.abs(said - at(given, places)).max() <= CLOSE * np.abs(given).max())
 
 
-def _rows(
-    layer: Any, x: np.ndarray, missing: np.ndarray, features: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs (rows, places, ..., channels) and missing outputs (rows, places, units)."""
-    rows = len(x)
-    if isinstance(layer, layers.Dense):
-        kernel: tuple[int, ...] = ()
-        space = missing.shape[1:-1]
-        x = x.reshape(rows, -1, x.shape[-1])
-    else:
-        kernel, space = layer.kernel_size, missing.shape[1:-1]
+def _moments(
+    read: Reader, x: np.ndarray, missing: np.ndarray, rng: np.random.Generator
+) -> tuple[Moments, Moments]:
+    """Sum over four fifths of the samples, to fit, and over the others, to choose the penalty."""
+    groups, features, _ = read.sizes
     wanted = max(LEAST_ROWS, ROWS_A_FEATURE * features)
-    places = places_for(rows, space, max(1, -(-wanted // rows)), rng)
-    missing = missing.reshape(rows, -1, missing.shape[-1])
-    missing = np.take_along_axis(missing, places[..., None], axis=1)
-    if not kernel:
-        return np.take_along_axis(x, places[..., None], axis=1), missing
-    seen = unfold(
-        x,
-        kernel=kernel,
-        strides=layer.strides,
-        dilation=layer.dilation_rate,
-        padding=layer.padding,
-        outputs=space,
-        places=places,
-    )
-    return seen, missing
+    places = places_for(len(x), read.places, max(1, -(-wanted // len(x))), rng)
+    missing = read.made(missing)
+    step = max(1, MOST_HELD // (places.shape[1] * groups * features))
+
+    def grouped(array: np.ndarray) -> np.ndarray:
+        return array.transpose(2, 0, 1, 3).reshape(array.shape[2], -1, array.shape[3])
+
+    def pieces(start: int, stop: int) -> Iterator[Moments]:
+        for first in range(start, stop, step):
+            rows = slice(first, min(first + step, stop))
+            seen = read.seen(x[rows], places[rows])
+            yield Moments.of(grouped(seen), grouped(at(missing[rows], places[rows])))
+
+    cut = len(x) * 4 // 5
+    return reduce(add, pieces(0, cut)), reduce(add, pieces(cut, len(x)))
 
 
-def _linear(layer: Any) -> Any:
-    """Return a copy of a layer without its activation."""
-    if getattr(layer.activation, "__name__", "linear") == "linear":
-        return layer
-    twin = type(layer).from_config({**layer.get_config(), "activation": None})
-    twin.build(layer._build_shapes_dict["input_shape"])
-    twin.set_weights(layer.get_weights())
-    return twin
+def _scale(graph: Graph, was: Any, now: Any, read: Reader, keep: np.ndarray) -> float:
+    """Return what the cut has multiplied a kernel by, besides making it smaller.
+
+    The queries of an attention make up for the root of the size of its heads.
+    """
+    source = next(old for old, new in weights_of(was, now) if new is read.weight)
+    key = next(key for key, variable in graph.variables.items() if variable is source)
+    kept = kept_values(to_numpy(source), graph.weights[key].axes, keep).astype(np.float64)
+    kernel = to_numpy(read.weight)
+    if kept.shape != kernel.shape or not kept.any():
+        return 1.0
+    scale = float(np.vdot(kept, kernel) / np.vdot(kept, kept))
+    return scale if np.allclose(scale * kept, kernel, rtol=1e-3, atol=1e-6) else 1.0
+
+
+def _told(change: Change, read: Reader, fitted: int, rows: int) -> str:
+    """Say what was done, on how many places if they are few, and where it was hard.
+
+    `rows` is how many rows of the layer a sample gives.
+    """
+    done = "weights solved anew"
+    if fitted < read.sizes[1]:
+        done += f" on {fitted} places for {read.sizes[1]} inputs"
+        done += f" ({_needed(read, rows)} samples would give as many)"
+    if change.degenerate:
+        done += f", by pseudo-inverse in {change.degenerate} of {read.sizes[0]} ill-conditioned"
+    return done
 
 
 def _feeds_normalisation(graph: Graph, call: Call) -> bool:

@@ -10,7 +10,7 @@ from secateur.planning.plan import plan
 from secateur.steps.cutting import cut
 from secateur.steps.healing import heal
 from secateur.steps.unfold import places_for, unfold
-from zoo import ZOO, inputs_of, model_of
+from zoo import ZOO, inputs_of, model_of, outputs
 
 
 def cut_of(model, share=0.6):
@@ -20,7 +20,7 @@ def cut_of(model, share=0.6):
 
 
 def distance(one, other, x):
-    a, b = (np.asarray(model(x, training=False)) for model in (one, other))
+    (a,), (b,) = (outputs(model, x) for model in (one, other))
     return float(np.square(a - b).mean())
 
 
@@ -38,11 +38,16 @@ def test_healing_keeps_the_shapes_and_says_what_it_did(name):
     assert all(np.isfinite(np.array(weight)).all() for weight in healed.weights)
 
 
-@pytest.mark.parametrize("name", ["dense", "residual", "concatenation", "volume", "u_net"])
+NEARER = """dense residual concatenation volume u_net attention grouped_query_attention
+    cross_attention pre_norm_transformer patches_and_class_token inverted_residual xception
+    depthwise_in_time einsum convnext time_distributed sequence""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("name", NEARER)
 def test_a_healed_model_is_nearer_to_the_original_on_rows_not_seen(name):
     model = model_of(name)
     smaller, made = cut_of(model)
-    x = inputs_of(model, 400)
+    x = inputs_of(model, 200)
     unseen = inputs_of(model, 100, seed=9)
     healed, _ = heal(smaller, model, made, x)
     assert distance(healed, model, unseen) < 0.8 * distance(smaller, model, unseen)
@@ -91,6 +96,43 @@ def test_too_few_rows_are_refused_with_how_many_are_needed():
     smaller, made = cut_of(model)
     with pytest.raises(DataError, match="at least 32 rows, received 8"):
         heal(smaller, model, made, inputs_of(model, 8))
+
+
+def test_how_many_rows_would_do_depends_on_the_model():
+    i = keras.Input((4, 4, 3))
+    x = layers.Conv2D(16, 3, padding="same", name="hidden")(i)
+    model = keras.Model(i, layers.Dense(3)(layers.Flatten()(x)))
+    smaller, made = cut_of(model, 0.5)
+    width = smaller.layers[-1].kernel.shape[0]
+    with pytest.raises(DataError) as caught:
+        heal(smaller, model, made, inputs_of(model, 8))
+    assert f"{-(-5 * width // 4)} give each layer as many places" in str(caught.value.mend)
+    _, (entry,) = heal(smaller, model, made, inputs_of(model, 40))
+    assert entry.done == (
+        f"weights solved anew on 32 places for {width} inputs "
+        f"({-(-5 * width // 4)} samples would give as many)"
+    )
+
+
+def test_layers_that_are_not_solved_say_why():
+    told = {}
+    for name in ("recurrent", "shared"):
+        model = model_of(name)
+        smaller, made = cut_of(model)
+        told[name] = {entry.done for entry in heal(smaller, model, made, inputs_of(model, 48))[1]}
+    assert "left as cut: LSTM is recurrent, which least squares do not solve" in told["recurrent"]
+    assert "left as cut: its weights are used more than once" in told["shared"]
+
+
+def test_inputs_that_are_not_finite_leave_a_layer_as_cut():
+    i = keras.Input((4,))
+    hidden = layers.Dense(8, name="hidden")
+    model = keras.Model(i, layers.Dense(3)(keras.ops.log(hidden(i))))
+    smaller, made = cut_of(model)
+    healed, (entry,) = heal(smaller, model, made, inputs_of(model, 64))
+    assert entry.done == "left as cut: not all that it reads and gives is finite"
+    for old, new in zip(smaller.weights, healed.weights, strict=True):
+        np.testing.assert_array_equal(np.array(old), np.array(new))
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
