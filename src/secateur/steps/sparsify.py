@@ -109,7 +109,7 @@ class Sparsify:
             DataError: there is no data to train on.
             ModelError: the model cannot be traced, or the training diverged.
         """
-        settings = self._settings()
+        settings = self.settings()
         check_runtime(self.runtime)
         if self.epochs and data is None:
             raise DataError(
@@ -198,7 +198,7 @@ class Sparsify:
             variables[key].assign(np.where(mask, to_numpy(variables[key]), 0))
         return sparse, curve, notes
 
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
         """Check the options, and return those that say how masks come about."""
         _check_choice("method", self.method, ("gradual", *METHODS))
         _check_choice("by", self.by, ("magnitude", "movement"))
