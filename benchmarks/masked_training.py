@@ -33,7 +33,7 @@ VARIANTS = {
 
 def network() -> keras.Model:
     x = inputs = keras.Input((32, 32, 3))
-    for width in (32, 64, 128):
+    for width in (16, 32, 64):
         for strides in (1, 2):
             x = layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False)(x)
             x = layers.ReLU()(layers.BatchNormalization()(x))

@@ -65,7 +65,7 @@ def empty_units(graph: Graph, values: Mapping[str, np.ndarray]) -> dict[str, np.
     for group in _groups(graph):
         silent = _all_zero(group, values, lambda part: _writes(part) and not _is_shift(part))
         silent &= _all_zero(group, values, _is_shift, at_least=0)
-        unheard = _all_zero(group, values, lambda part: not _writes(part) and part.role == "read")
+        unheard = _all_zero(group, values, _reads)
         gone = (silent | unheard) & group.free
         if gone.any():
             found[group.name] = gone
@@ -176,9 +176,16 @@ def _is_shift(part: Slice) -> bool:
 
 
 def _writes(part: Slice) -> bool:
-    # The rows of a recurrent kernel are what other cells read of this one.
-    rows = part.weight.endswith("/recurrent_kernel") and part.axis == 0
-    return part.role == "write" and not rows
+    return part.role == "write" and not _is_feedback(part)
+
+
+def _reads(part: Slice) -> bool:
+    return part.role == "read" or _is_feedback(part)
+
+
+def _is_feedback(part: Slice) -> bool:
+    """Say whether a slice is the rows of a recurrent kernel: what other cells read of this one."""
+    return part.weight.endswith("/recurrent_kernel") and part.axis == 0
 
 
 def _all_zero(
