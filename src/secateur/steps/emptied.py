@@ -72,17 +72,25 @@ def empty_units(graph: Graph, values: Mapping[str, np.ndarray]) -> dict[str, np.
     return found
 
 
-def cut_empty(model: keras.Model, x: Any, *, round_to: int) -> tuple[keras.Model, Plan] | None:
-    """Return a model without its empty units, and the plan; None where nothing can go.
+def cut_empty(model: keras.Model, x: Any, *, round_to: int) -> tuple[keras.Model, tuple[Plan, ...]]:
+    """Return a model without its empty units, and the plans that it was cut by, if any.
 
     Whether units are empty is tried, not believed: a group stays where the model without its empty
-    units gives anything else.
+    units gives anything else. What only a unit that went has read is empty in its turn.
 
     Args:
         model: a model with zeros; it is untouched.
         x: rows to compare the outputs on.
         round_to: kept widths are multiples of it; the empty units that this takes stay.
     """
+    plans: list[Plan] = []
+    while (found := _cut_once(model, x, round_to)) is not None:
+        model = found[0]
+        plans.append(found[1])
+    return model, tuple(plans)
+
+
+def _cut_once(model: keras.Model, x: Any, round_to: int) -> tuple[keras.Model, Plan] | None:
     graph = trace(model)
     values = {key: to_numpy(variable) for key, variable in graph.variables.items()}
     cuts = _together(graph, _cuts(graph, empty_units(graph, values), round_to))

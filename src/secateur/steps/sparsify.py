@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from secateur.data.dataset import Dataset
     from secateur.graph.graph import Graph
+    from secateur.planning.plan import Plan
 
 # Rows on which a model without its empty units must give what it gave with them.
 _ROWS = 64
@@ -132,21 +133,20 @@ class Sparsify:
         ]
         stages = [Stage("sparse", sparse, time.perf_counter() - start)]
         start = time.perf_counter()
-        cut = None
+        finished, plans = sparse, ()
         if self.cut_empty:
             x = _rows(graph, data, self.seed)
-            cut = cut_empty(sparse, x, round_to=self.round_to)
-            notes.append(_told(cut[1].cuts if cut else ()))
-        finished, plans = sparse, ()
-        if cut is not None:
-            finished, plans = cut[0], (cut[1],)
+            finished, plans = cut_empty(sparse, x, round_to=self.round_to)
+            notes.append(_told(plans))
+        if plans:
             stages.append(Stage("cut", finished, time.perf_counter() - start))
         notes.append(on_disk(graph.model, finished))
-        notes.append(on_the_clock(graph.model, sparse, self.runtime, cut and cut[0]))
+        smaller = finished if plans else None
+        notes.append(on_the_clock(graph.model, sparse, self.runtime, smaller))
         return Result(
             finished,
             before=before,
-            after=measure(finished) if cut else sparse_cost,
+            after=measure(finished) if plans else sparse_cost,
             plans=plans,
             notes=tuple(notes),
             stages=tuple(stages),
@@ -345,10 +345,10 @@ def _rows(graph: Graph, data: Dataset | None, seed: int) -> Any:
     return tree.map_structure(drawn, functional_of(graph.model).input)
 
 
-def _told(cuts: Any) -> Note:
-    if not cuts:
+def _told(plans: tuple[Plan, ...]) -> Note:
+    if not plans:
         return Note(STEP, "skipped", "no unit is empty, so nothing can be cut for real")
-    told = ", ".join(f"{entry.group} {entry.change}" for entry in cuts)
+    told = ", ".join(f"{entry.group} {entry.change}" for plan in plans for entry in plan.cuts)
     return Note(STEP, "done", f"empty units cut for real: {told}")
 
 

@@ -30,7 +30,7 @@ def test_a_function_of_ones_own_is_a_schedule():
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
-    with pytest.raises(PlanError, match="no schedule 'cubed'.*cubic"):
+    with pytest.raises(PlanError, match=r"no schedule 'cubed'.*cubic"):
         schedule("cubed")
 
 

@@ -316,7 +316,7 @@ def test_weights_that_are_not_finite_are_refused(model, data):
 
 
 def test_a_training_that_diverges_is_a_clear_error(model, data):
-    with pytest.raises(ModelError, match="NaN|became"):
+    with pytest.raises(ModelError, match=r"NaN|became"):
         Sparsify(0.5, **(QUICK | {"learning_rate": 1e30}), keep=("first",))(model, data)
 
 
