@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from secateur.steps.healing import heal
     from secateur.steps.masks import mask
     from secateur.steps.prune import Prune
+    from secateur.steps.sparsify import Sparsify
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "FineTune": "secateur.steps.finetune",
     "Plan": "secateur.planning.plan",
     "Prune": "secateur.steps.prune",
+    "Sparsify": "secateur.steps.sparsify",
     "chain": "secateur.steps.chain",
     "cut": "secateur.steps.cutting",
     "export": "secateur.formats.onnx",
@@ -54,6 +56,7 @@ __all__ = [
     "Plan",
     "Prune",
     "SecateurError",
+    "Sparsify",
     "chain",
     "cut",
     "export",

@@ -27,6 +27,7 @@ class Keeper(keras.callbacks.Callback):
         checkpoint: the folder for the state; None keeps none.
         identity: what the training is; a state of another one is refused.
         advice: what to do when the loss is no longer a number.
+        settled: the first epoch that may be the best one; those before count as none.
     """
 
     # Reading the loss waits for the step to end, so not every step is looked at.
@@ -41,6 +42,7 @@ class Keeper(keras.callbacks.Callback):
         checkpoint: Path | None,
         identity: str,
         advice: str,
+        settled: int = 0,
     ):
         super().__init__()
         self.monitor = monitor
@@ -53,6 +55,7 @@ class Keeper(keras.callbacks.Callback):
         self._checkpoint = checkpoint
         self._identity = identity
         self._advice = advice
+        self._settled = settled
         self._best = math.inf
         self._epoch = 0
 
@@ -113,7 +116,7 @@ class Keeper(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(value)
         value = figures[self.monitor]
         # A validation loss may be infinite early on; the first epoch counts whatever it is.
-        if value < self._best or not self.best_weights:
+        if value < self._best or not self.best_weights or epoch <= self._settled:
             self._best, self.best_epoch = value, epoch
             self.best_weights = self._trained.get_weights()
         if self._patience is not None and epoch - self.best_epoch >= self._patience:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
@@ -48,6 +48,29 @@ class Curve:
         return len(self.metrics.get("loss", ()))
 
 
+class Guide(Protocol):
+    """A callback with a say in how a training is set up.
+
+    Attributes:
+        settled: the first epoch, from 0, that may be the best one.
+    """
+
+    settled: int
+
+    @property
+    def identity(self) -> str:
+        """Return what tells it from others; it goes into the identity of the training."""
+        ...
+
+    def optimizer(self, rate: Any) -> keras.optimizers.Optimizer:
+        """Return the optimizer for a learning rate."""
+        ...
+
+    def prepare(self, model: keras.Model, steps: int, epochs: int) -> None:
+        """See the compiled copy before it is trained, for `epochs` of `steps` steps at most."""
+        ...
+
+
 def fit(
     model: keras.Model,
     data: Dataset,
@@ -63,6 +86,7 @@ def fit(
     seed: int = 0,
     verbose: bool = False,
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    guide: Guide | None = None,
 ) -> tuple[keras.Model, Curve]:
     """Train a copy of a model and give back the copy, with the weights of its best epoch.
 
@@ -85,6 +109,7 @@ def fit(
         seed: gives the order of rows, the variation and the dropout.
         verbose: show a progress bar.
         callbacks: more Keras callbacks.
+        guide: one more, which chooses the optimizer and sees the copy before it is trained.
 
     Returns:
         The trained model (not compiled) and its curve.
@@ -110,14 +135,21 @@ def fit(
     # Keras annotates fit and compile too narrowly for a type checker.
     twin: Any = copied(model)
     _seed_dropout(twin, seed)
-    _compile(twin, data, len(batches), epochs, learning_rate)
+    make = keras.optimizers.Adam if guide is None else guide.optimizer
+    _compile(twin, data, len(batches), epochs, learning_rate, make)
+    guides: list[Any] = []
+    if guide is not None:
+        guide.prepare(twin, len(batches), epochs)
+        guides = [guide]
+    settings = (epochs, batch, learning_rate, class_weights, augment, seed)
     keeper = Keeper(
         batches,
         monitor="val_loss" if watched else "loss",
         patience=patience,
         checkpoint=None if checkpoint is None else Path(checkpoint),
-        identity=_identity(model, data, epochs, batch, learning_rate, class_weights, augment, seed),
+        identity=_identity(model, data, *settings, *(each.identity for each in guides)),
         advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
+        settled=0 if guide is None else guide.settled,
     )
     first = keeper.restore(twin) if resume else 0
     if first < epochs and not keeper.stopped:
@@ -131,7 +163,7 @@ def fit(
                 epochs=epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[keeper, *bar, *callbacks],
+                callbacks=[keeper, *bar, *guides, *callbacks],
             )
         finally:
             for each in bar:
@@ -180,7 +212,14 @@ def _seed_dropout(model: keras.Model, seed: int) -> None:
         state.assign((drawn >> 1).reshape(tuple(state.shape)).astype(state.dtype))
 
 
-def _compile(model: Any, data: Dataset, steps: int, epochs: int, learning_rate: float) -> None:
+def _compile(
+    model: Any,
+    data: Dataset,
+    steps: int,
+    epochs: int,
+    learning_rate: float,
+    make: Callable[[Any], keras.optimizers.Optimizer],
+) -> None:
     total = steps * epochs
     warm = min(3 * steps, total // 10)
     schedule: Any = keras.optimizers.schedules.CosineDecay(
@@ -192,7 +231,7 @@ def _compile(model: Any, data: Dataset, steps: int, epochs: int, learning_rate: 
     labels = data.train.labels()
     metric = "accuracy" if data.contract.task == "classification" else "mae"
     model.compile(
-        optimizer=keras.optimizers.Adam(schedule),
+        optimizer=make(schedule),
         loss=loss_for(model, labels),
         metrics=[metric],
         jit_compile=False,
