@@ -166,8 +166,8 @@ class _OpenVino:
 
     def __init__(self, path: str | Path | bytes, threads: int):
         openvino = _module("openvino")
-        self._core = openvino.Core()
-        self._model = self._core.read_model(path)
+        self._core: Any = openvino.Core()
+        self._model: Any = self._core.read_model(path)
         self._options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
@@ -179,7 +179,7 @@ class _OpenVino:
             Input(
                 i.any_name,
                 tuple(n.get_length() if n.is_static else None for n in i.partial_shape),
-                np.dtype(i.element_type.to_dtype()).name,
+                i.element_type.to_dtype().name,
             )
             for i in self._model.inputs
         )
@@ -192,7 +192,8 @@ class _OpenVino:
             self._model.reshape({name: list(shape) for name, shape in shapes.items()})
             compiled = self._core.compile_model(self._model, "CPU", self._options)
             self._request, self._shapes = compiled.create_infer_request(), shapes
-        return list(self._request.infer(dict(feed), share_inputs=True).values())
+        found = self._request.infer(dict(feed), share_inputs=True)
+        return [np.asarray(each) for each in found.values()]
 
 
 class _LiteRT:
@@ -208,7 +209,7 @@ class _LiteRT:
             Input(
                 each["name"],
                 tuple(int(n) if n > 0 else None for n in each["shape_signature"]),
-                np.dtype(each["dtype"]).name,
+                str(np.dtype(each["dtype"])),
             )
             for each in details
         )
