@@ -148,13 +148,13 @@ class _OnnxRuntime:
             Input(
                 i.name,
                 tuple(n if isinstance(n, int) else None for n in i.shape),
-                types.get(i.type, i.type.removeprefix("tensor(").removesuffix(")")),
+                types.get(str(i.type), str(i.type).removeprefix("tensor(").removesuffix(")")),
             )
             for i in self._session.get_inputs()
         )
 
     def run(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        return self._session.run(None, dict(feed))
+        return [np.asarray(each) for each in self._session.run(None, dict(feed))]
 
 
 class _OpenVino:
