@@ -3,8 +3,8 @@
     python benchmarks/latency.py                                   # both models, two runtimes
     python benchmarks/latency.py --runtimes litert --batch 8 --threads 2 --share 0.6
 
-MobileNetV2 (96x96) and a ResNet-20 (32x32), with random weights: a latency does not depend on them.
-The ratio of the table is taken anew, once the tool is done: the model and the cut model, as exported,
+MobileNetV2 (96x96) and a ResNet-20 (32x32), with random weights: a latency does not depend on
+them. Once the tool is done the ratio is measured anew: the model and the cut model, as exported,
 called in turn for some seconds.
 """
 

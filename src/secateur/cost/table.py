@@ -236,12 +236,12 @@ def _between(grid: tuple[int, ...], width: int) -> tuple[int, int, float]:
     """Return the two places of a grid around a width, and how far it is from the first."""
     if len(grid) == 1:
         return 0, 0, 0.0
-    if width not in grid:
-        width = ceil(width / STEP) * STEP
-    high = min(max(bisect_left(grid, width), 1), len(grid) - 1)
+    after = grid[min(bisect_left(grid, width), len(grid) - 1)]
+    width = min(ceil(width / STEP) * STEP, after)
+    high = max(bisect_left(grid, width), 1)
     low = high - 1
     share = (width - grid[low]) / (grid[high] - grid[low])
-    return low, high, min(share, 1.0)
+    return low, high, share
 
 
 def _grid(width: int, shares: Sequence[float], free: bool, place: Place) -> list[int]:

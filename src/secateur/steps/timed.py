@@ -134,9 +134,7 @@ def plan_for_latency(
             try:
                 made = plan(graph, stats, latency=target, table=table, **options)
             except BudgetError:
-                search.refused(target)
-                if search.exhausted and not measured:
-                    raise
+                search.bottom(_smallest(graph, stats, target, table, options))
                 continue
             known = [trial.ratio for trial, each, _ in measured if each.cuts == made.cuts]
             if known:
@@ -155,6 +153,26 @@ def plan_for_latency(
             measured.append((Trial(target, ratio), made, times))
             search.measured(target, ratio)
     return _best(share, measured, table, runtime)
+
+
+def _smallest(
+    graph: Graph, stats: Any, refused: float, table: LatencyTable, options: dict[str, Any]
+) -> float:
+    """Return the least share that a plan can reach by the table, to a hundredth of it.
+
+    Raises:
+        BudgetError: no plan saves anything.
+    """
+    low, high = refused, 0.9999
+    plan(graph, stats, latency=high, table=table, **options)
+    while high - low > 0.01 * high:
+        middle = (low + high) / 2
+        try:
+            plan(graph, stats, latency=middle, table=table, **options)
+            high = middle
+        except BudgetError:
+            low = middle
+    return high
 
 
 def _best(
@@ -211,21 +229,17 @@ class _Search:
         self._over: bool | None = None
         self._tries = 0
 
-    @property
-    def exhausted(self) -> bool:
-        """Return whether nothing is left to be tried."""
-        return self._target is None
-
     def next(self) -> float | None:
         """Return the share to ask for, or none once one was met or there is none in between."""
         return self._target
 
     def measured(self, target: float, ratio: float) -> None:
         """Take in what was measured for a share."""
-        if (1 - SLACK) * self.share <= ratio <= self.share:
+        over = ratio > self.share
+        met = not over and ratio >= (1 - SLACK) * self.share
+        if met or (over and target <= self.lowest):
             self._target = None
             return
-        over = ratio > self.share
         if over:
             self.high = min(self.high, (target, ratio))
         else:
@@ -238,10 +252,9 @@ class _Search:
         self._over = over
         self._go(following)
 
-    def refused(self, target: float) -> None:
-        """Take in that no plan is so small by the table."""
-        self.lowest = max(self.lowest, target)
-        self._go((target + self.high[0]) / 2)
+    def bottom(self, target: float) -> None:
+        """Take in the least share that can be asked of the table, and ask for that."""
+        self.lowest = self._target = target
 
     def _go(self, target: float) -> None:
         self._tries += 1
