@@ -101,6 +101,11 @@ def test_a_table_adds_up_to_the_measured_model_and_is_kept(tmp_path, monkeypatch
     monkeypatch.setattr(tables._Samples, "_time", nothing)
     again = latency_table(graph, cache=cache)
     assert again.surfaces.keys() == table.surfaces.keys()
-    monkeypatch.undo()
-    cache.write_text(json.dumps({"format": -1}))
-    assert latency_table(graph, cache=cache, seconds=0.01).surfaces.keys() == table.surfaces.keys()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"format": -1, "samples": {}})])
+def test_a_cache_that_is_none_is_passed_over(text, tmp_path):
+    cache = tmp_path / "cache.json"
+    assert tables._read(cache) == {}
+    cache.write_text(text)
+    assert tables._read(cache) == {}
