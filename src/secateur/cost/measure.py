@@ -11,14 +11,12 @@ import numpy as np
 
 from secateur.cost.cost import Cost
 from secateur.cost.race import race
-from secateur.errors import ModelError
-from secateur.formats.onnx import to_onnx
+from secateur.cost.runtimes import RUNTIMES as RUNTIMES
+from secateur.cost.runtimes import check_runtime, write_for
 from secateur.graph.trace import trace
 
 if TYPE_CHECKING:
     import keras
-
-RUNTIMES = ("onnxruntime",)
 
 
 def measure(
@@ -32,28 +30,33 @@ def measure(
 
     Args:
         model: a built functional or Sequential model; it is untouched.
-        runtime: `onnxruntime` to measure latency on the exported model as well; `None` to count.
+        runtime: `onnxruntime`, `openvino` or `litert` to measure latency on the exported model as
+            well; `None` to count.
         batches: the batch sizes to measure at.
         threads: the threads that one call may use.
 
     Raises:
         ModelError: the model cannot be traced or exported, or the runtime is not known.
+        MissingExtraError: the runtime is not installed.
     """
-    if runtime is not None and runtime not in RUNTIMES:
-        raise ModelError(
-            f"there is no runtime {runtime!r}.", where="runtime", mend=f"Use {', '.join(RUNTIMES)}."
-        )
+    if runtime is not None:
+        check_runtime(runtime)
     graph = trace(model)
     size = sum(int(np.prod(w.shape)) * np.dtype(_storage(w.dtype)).itemsize for w in model.weights)
     cost = Cost(parameters=graph.parameters(), macs=graph.macs(), bytes=size)
     if runtime is None:
         return cost
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        to_onnx(model, path)
+        path = write_for(model, runtime, Path(folder))
         length = graph.open_length or 1
         latencies = [
-            race({"model": path}, batch=batch, threads=threads, open_length=length)["model"]
+            race(
+                {"model": path},
+                batch=batch,
+                threads=threads,
+                open_length=length,
+                runtime=runtime,
+            )["model"]
             for batch in batches
         ]
     return cost.model_copy(update={"latencies": tuple(latencies)})

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from secateur.cost.cost import Latency
+from secateur.cost.runtimes import TITLE, Input, first_line, open_runner
 from secateur.errors import ModelError
-from secateur.formats.predictor import open_session
 
 
 def race(
@@ -23,36 +22,40 @@ def race(
     least: int = 20,
     seed: int = 0,
     open_length: int = 64,
+    runtime: str = "onnxruntime",
 ) -> dict[str, Latency]:
-    """Time ONNX models side by side in ONNX Runtime, one call of each in turn.
+    """Time exported models side by side on one runtime, one call of each in turn.
 
     Args:
-        paths: ONNX files by name.
+        paths: files by name: ONNX for `onnxruntime` and `openvino`, TFLite for `litert`.
         batch: the rows of one call.
         threads: the threads that one call may use.
         seconds: how long to go on, for all models together.
         least: the fewest timed calls of each, however long they take.
         seed: for the random inputs.
         open_length: stands in for lengths that a model leaves open (image size, time steps).
+        runtime: one of `secateur.cost.runtimes.RUNTIMES`.
 
     Returns:
         For each name, median and 95th percentile of its calls.
 
     Raises:
-        ModelError: ONNX Runtime cannot run one of them.
+        ModelError: the runtime is not known, or cannot run one of the models.
+        MissingExtraError: the runtime is not installed.
     """
     rng = np.random.default_rng(seed)
     runners = {
-        name: _Runner(Path(path), batch, threads, rng, open_length) for name, path in paths.items()
+        name: _Timed(Path(path), runtime, batch, threads, rng, open_length)
+        for name, path in paths.items()
     }
     for name, runner in runners.items():
         try:
             for _ in range(3):
                 runner.run()
         except Exception as error:
-            # ONNX Runtime has no kinds of errors of its own that are public.
+            # The runtimes have no kinds of errors of their own that are public.
             raise ModelError(
-                f"ONNX Runtime cannot run the model: {str(error).splitlines()[0][:200]}",
+                f"{TITLE[runtime]} cannot run the model: {first_line(error)}",
                 where=name,
                 mend="Check it with inputs of your own, or leave the timing out (--no-latency).",
             ) from error
@@ -65,7 +68,7 @@ def race(
         rounds += 1
     return {
         name: Latency(
-            runtime="onnxruntime",
+            runtime=runtime,
             batch=batch,
             threads=threads,
             median_ms=float(np.median(taken)) * 1000,
@@ -76,29 +79,33 @@ def race(
     }
 
 
-class _Runner:
+class _Timed:
     """One model with inputs made for it."""
 
     def __init__(
-        self, path: Path, batch: int, threads: int, rng: np.random.Generator, open_length: int
+        self,
+        path: Path,
+        runtime: str,
+        batch: int,
+        threads: int,
+        rng: np.random.Generator,
+        open_length: int,
     ):
-        self._session = open_session(path, threads=threads)
-        self._feed = {
-            i.name: _random(i, batch, rng, open_length) for i in self._session.get_inputs()
-        }
+        self._runner = open_runner(path, runtime, threads)
+        self._feed = {i.name: _random(i, batch, rng, open_length) for i in self._runner.inputs}
 
     def run(self) -> float:
         """Return the seconds that one call takes."""
         start = time.perf_counter()
-        self._session.run(None, self._feed)
+        self._runner.run(self._feed)
         return time.perf_counter() - start
 
 
-def _random(spec: Any, batch: int, rng: np.random.Generator, open_length: int) -> np.ndarray:
-    shape = (batch, *(n if isinstance(n, int) else open_length for n in spec.shape[1:]))
-    if spec.type == "tensor(uint8)":
+def _random(spec: Input, batch: int, rng: np.random.Generator, open_length: int) -> np.ndarray:
+    shape = (batch, *(open_length if n is None else n for n in spec.shape[1:]))
+    if spec.dtype == "uint8":
         return rng.integers(0, 256, shape, dtype=np.uint8)
-    if spec.type in ("tensor(int32)", "tensor(int64)"):
+    if spec.dtype in ("int32", "int64", "bool"):
         # Code zero is in every vocabulary.
-        return np.zeros(shape, np.int32 if spec.type == "tensor(int32)" else np.int64)
-    return rng.normal(size=shape).astype(np.float32)
+        return np.zeros(shape, spec.dtype)
+    return rng.normal(size=shape).astype(spec.dtype)

@@ -66,8 +66,8 @@ class Predictor:
             ) from error
 
 
-def open_session(path: str | Path, *, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU with `threads` threads."""
+def open_session(path: str | Path | bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU with `threads` threads, of a file or its bytes."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -82,12 +82,14 @@ def open_session(path: str | Path, *, threads: int = 1) -> onnxruntime.Inference
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            path if isinstance(path, bytes) else str(path),
+            sess_options=options,
+            providers=["CPUExecutionProvider"],
         )
     except Exception as error:
         raise ArtifactError(
             f"ONNX Runtime cannot open the model ({str(error).splitlines()[0]}).",
-            where=path,
+            where=None if isinstance(path, bytes) else path,
             mend="Export the model again.",
         ) from error
 

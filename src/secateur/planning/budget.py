@@ -10,11 +10,37 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from secateur.errors import BudgetError
+
+
+class Price(Protocol):
+    """What the products of a weight cost, by the lengths of its axes.
+
+    More of a weight never costs less.
+    """
+
+    def cost(self, key: str, lengths: Sequence[int]) -> float:
+        """Return what the weight costs when its axes have these lengths."""
+        ...
+
+
+@dataclass(frozen=True)
+class PerElement:
+    """A price that is the same for every element of a weight.
+
+    Args:
+        each: for each weight, what one element costs.
+    """
+
+    each: Mapping[str, float]
+
+    def cost(self, key: str, lengths: Sequence[int]) -> float:
+        """Return the price of all elements of a weight of these lengths."""
+        return self.each[key] * prod(lengths)
 
 
 @dataclass
@@ -25,8 +51,8 @@ class Shrinking:
         graph: the traced model.
         among: those of its groups that may shrink.
         scores: for each group by name, one score a unit.
-        price: what an element of each weight costs (its multiply-adds, or one); `None` prices
-            every unit alike.
+        price: what each weight costs at any lengths (multiply-adds, elements, bytes, measured
+            milliseconds); `None` prices every unit alike.
         step: the multiple that kept widths are rounded to, those of blocks aside.
         floor: the smallest share of a group that stays.
         held: the names of groups that stay whole.
@@ -35,7 +61,7 @@ class Shrinking:
     graph: Any
     among: Sequence[Any]
     scores: Mapping[str, np.ndarray]
-    price: Mapping[str, float] | None
+    price: Price | None
     step: int
     floor: float
     held: frozenset[str] = frozenset()
@@ -87,7 +113,7 @@ class Shrinking:
             after = list(lengths)
             for axis, change in changes:
                 after[axis] += change
-            saved += self.price[key] * (prod(lengths) - prod(after))
+            saved += self.price.cost(key, lengths) - self.price.cost(key, after)
         return saved
 
     def resize(self, name: str, width: int) -> None:
@@ -166,7 +192,7 @@ class Shrinking:
     def _full(self) -> float:
         if self.price is None:
             return sum(len(group) for group in self.groups.values())
-        return sum(self.price[weight.key] * prod(weight.shape) for weight in self._priced())
+        return sum(self.price.cost(weight.key, weight.shape) for weight in self._priced())
 
 
 def shrink_globally(paper: Shrinking, budget: float) -> None:

@@ -34,6 +34,22 @@ def budget_of(**given: float | None) -> tuple[str, float]:
     return name, 1 - value if name == "ratio" else float(value)
 
 
+def check_table(name: str, table: Any) -> None:
+    """Refuse a budget of latency without a table of it, and a table without that budget."""
+    if name == "latency" and table is None:
+        raise PlanError(
+            "a budget of latency needs a table of what the layers cost, and none was given.",
+            where="latency",
+            mend="Pass table=latency_table(graph, runtime=...), or use plan_for_latency.",
+        )
+    if name != "latency" and table is not None:
+        raise PlanError(
+            f"a table of latencies was given with a budget of {name}.",
+            where="table",
+            mend="Give latency=, or leave the table out.",
+        )
+
+
 def check_options(scope: str, round_to: int, floor: float) -> None:
     """Refuse options out of range, by name."""
     if scope not in ("global", "local"):

@@ -21,6 +21,7 @@ from secateur.planning.criteria import Criterion, criterion, needed
 from secateur.planning.options import (
     budget_of,
     check_options,
+    check_table,
     held_by,
     kinds_of,
     pins_of,
@@ -208,6 +209,9 @@ def plan(
     macs: float | None = None,
     params: float | None = None,
     ratio: float | None = None,
+    bytes: float | None = None,
+    latency: float | None = None,
+    table: allocation.Price | None = None,
     by: str | Criterion = "l2",
     scope: str = "global",
     round_to: int = 8,
@@ -225,6 +229,10 @@ def plan(
         macs: the share of the multiply-adds that may be left, between 0 and 1.
         params: the share of the parameters that may be left, between 0 and 1.
         ratio: the share of the units that goes, between 0 and 1.
+        bytes: the share of the weights' stored bytes that may be left, between 0 and 1.
+        latency: the share of the time that may be left by `table`, between 0 and 1. What is left
+            once the model is cut has to be measured: `plan_for_latency` does both.
+        table: what a weight costs by its lengths; `latency_table` measures one.
         by: a criterion's name, or a function `(group, stats) -> scores`.
         scope: `global` lets groups compete, least score per saved cost first; `local` takes the
             same share from each.
@@ -241,7 +249,8 @@ def plan(
         PlanError: nothing can be removed, a pattern matches nothing, the model has no unit of a
             kind, or the statistics lack what the criterion needs.
     """
-    name, share = budget_of(macs=macs, params=params, ratio=ratio)
+    name, share = budget_of(macs=macs, params=params, ratio=ratio, bytes=bytes, latency=latency)
+    check_table(name, table)
     check_options(scope, round_to, floor)
     allowed = kinds_of(graph, kinds)
     rank = criterion(by)
@@ -254,7 +263,9 @@ def plan(
     held = held_by(graph, keep)
     groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
     scores = {group.name: _scores(rank, group, stats) for group in groups}
-    paper = allocation.Shrinking(graph, groups, scores, _price(graph, name), round_to, floor, held)
+    paper = allocation.Shrinking(
+        graph, groups, scores, _price(graph, name, table), round_to, floor, held
+    )
     if not paper.total:
         raise PlanError(
             f"the operations that can be followed have no {name}, so there is nothing to plan for.",
@@ -312,12 +323,24 @@ def _scores(rank: Criterion, group: Any, stats: Any) -> np.ndarray:
     return scores
 
 
-def _price(graph: Any, name: str) -> dict[str, float] | None:
+def _price(graph: Any, name: str, table: allocation.Price | None) -> allocation.Price | None:
     if name == "ratio":
         return None
+    if name == "latency":
+        return table
     if name == "macs":
-        return {part.key: part.uses for part in (*graph.weights.values(), *graph.products)}
-    return dict.fromkeys(graph.weights, 1.0) | {part.key: 0.0 for part in graph.products}
+        parts = (*graph.weights.values(), *graph.products)
+        return allocation.PerElement({part.key: part.uses for part in parts})
+    each = {
+        key: 1.0 if name == "params" else _bytes_of(graph.variables[key]) for key in graph.weights
+    }
+    return allocation.PerElement(each | {part.key: 0.0 for part in graph.products})
+
+
+def _bytes_of(variable: Any) -> float:
+    """Return the bytes of an element; NumPy has no bfloat16 of its own."""
+    name = str(variable.dtype)
+    return 2.0 if name == "bfloat16" else float(np.dtype(name).itemsize)
 
 
 def _name(by: str | Criterion) -> str:
