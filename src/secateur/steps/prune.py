@@ -203,7 +203,7 @@ class Prune:
         return calibrated(criterion(self.by), curves), curves
 
     def _plan(
-        self, model: keras.Model, x: Any, y: Any, by: str | Criterion, budget: dict[str, float]
+        self, model: keras.Model, x: Any, y: Any, by: str | Criterion, budget: dict[str, Any]
     ) -> Plan:
         graph = trace(model)
         needs = needed(criterion(by))
