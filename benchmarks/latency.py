@@ -48,7 +48,7 @@ MODELS = {"MobileNetV2": mobilenet, "ResNet-20": resnet20}
 
 
 def row(name: str, runtime: str, args: argparse.Namespace) -> str:
-    from secateur.cost.race import race
+    from secateur.cost.race import race, ratio
     from secateur.cost.runtimes import TITLE, version_of, write_for
     from secateur.graph.observe import observe
     from secateur.graph.trace import trace
@@ -78,11 +78,13 @@ def row(name: str, runtime: str, args: argparse.Namespace) -> str:
         times = race(
             paths, batch=args.batch, threads=args.threads, seconds=args.seconds, runtime=runtime
         )
-    before, after = times["whole"].median_ms, times["cut"].median_ms
+    before, after = times["whole"], times["cut"]
+    medians = after.median_ms / before.median_ms
     macs = timed.plan.after["macs"] / timed.plan.before["macs"]
     return (
         f"| {name} | {TITLE[runtime]} {version_of(runtime).split('-')[0]} | {args.share:.3f} | "
-        f"{timed.ratio:.3f} | {after / before:.3f} | {before:.2f} -> {after:.2f} | {macs:.1%} | "
+        f"{timed.ratio:.3f} | {ratio(before, after):.3f} | {medians:.3f} | "
+        f"{before.median_ms:.2f} -> {after.median_ms:.2f} | {macs:.1%} | "
         f"{timed.corrections} | {seconds:.0f} |"
     )
 
@@ -100,8 +102,8 @@ def main() -> None:
     args = parser.parse_args()
     print(
         f"Batch {args.batch}, {args.threads} thread{'s' if args.threads > 1 else ''}.\n\n"
-        "| model | runtime | asked | as the tool measured | measured anew | ms | MACs left | "
-        "corrections | seconds |\n|---|---|---|---|---|---|---|---|---|",
+        "| model | runtime | asked | as the tool measured | measured anew | by medians | ms | "
+        "MACs left | corrections | seconds |\n|---|---|---|---|---|---|---|---|---|---|",
         flush=True,
     )
     for name in args.models:

@@ -15,6 +15,9 @@ class Latency(BaseModel):
         median_ms: the median over all runs, in milliseconds.
         p95_ms: the 95th percentile over all runs, in milliseconds.
         runs: how many calls were timed.
+        quiet_ms: the 10th percentile over all runs: what a call takes that nothing else on the
+            machine holds up. Of two models that are timed in turn while others work on the same
+            cores, the slower one is held up in more of its calls, and these tell their ratio.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -25,6 +28,7 @@ class Latency(BaseModel):
     median_ms: float
     p95_ms: float
     runs: int
+    quiet_ms: float | None = None
 
 
 class Cost(BaseModel):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.cost.cost import Latency
-from secateur.cost.race import race
+from secateur.cost.race import race, ratio
 from secateur.cost.runtimes import TITLE, write_for
 from secateur.cost.table import LatencyTable, latency_table
 from secateur.errors import BudgetError
@@ -61,7 +61,7 @@ class TimedPlan:
     @property
     def ratio(self) -> float:
         """Return the share of the latency that is left, as measured."""
-        return self.after.median_ms / self.before.median_ms
+        return ratio(self.before, self.after)
 
     @property
     def corrections(self) -> int:
@@ -79,7 +79,7 @@ class TimedPlan:
         loose = "" if self.ratio >= (1 - SLACK) * asked else "; no plan in between was found"
         return (
             f"{self.ratio:.1%} of the latency is left where {asked:.1%} may be: "
-            f"{self.before.median_ms:.3g} -> {self.after.median_ms:.3g} ms on {runtime} "
+            f"median {self.before.median_ms:.3g} -> {self.after.median_ms:.3g} ms on {runtime} "
             f"(batch {self.before.batch}, threads {self.before.threads}), measured in turn"
             f"{again}{loose}"
         )
@@ -149,9 +149,9 @@ def plan_for_latency(
                 open_length=graph.open_length or 1,
                 runtime=runtime,
             )
-            ratio = times["cut"].median_ms / times["whole"].median_ms
-            measured.append((Trial(target, ratio), made, times))
-            search.measured(target, ratio)
+            left = ratio(times["whole"], times["cut"])
+            measured.append((Trial(target, left), made, times))
+            search.measured(target, left)
     return _best(share, measured, table, runtime)
 
 
