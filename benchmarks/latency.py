@@ -76,7 +76,12 @@ def row(name: str, runtime: str, args: argparse.Namespace) -> str:
             folder.mkdir()
             paths[label] = write_for(each, runtime, folder)
         times = race(
-            paths, batch=args.batch, threads=args.threads, seconds=args.seconds, runtime=runtime
+            paths,
+            batch=args.batch,
+            threads=args.threads,
+            seconds=args.seconds,
+            runtime=runtime,
+            openings=8,
         )
     before, after = times["whole"], times["cut"]
     medians = after.median_ms / before.median_ms

@@ -15,7 +15,7 @@ class Latency(BaseModel):
         median_ms: the median over all runs, in milliseconds.
         p95_ms: the 95th percentile over all runs, in milliseconds.
         runs: how many calls were timed.
-        quiet_ms: the 10th percentile over all runs: what a call takes that nothing else on the
+        quiet_ms: the 25th percentile over all runs: what a call takes that nothing else on the
             machine holds up. Of two models that are timed in turn while others work on the same
             cores, the slower one is held up in more of its calls, and these tell their ratio.
     """

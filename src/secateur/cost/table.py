@@ -119,6 +119,7 @@ def latency_table(
             threads=threads,
             open_length=graph.open_length or 1,
             runtime=runtime,
+            openings=3,
         )["whole"]
     taken = whole.quiet_ms or whole.median_ms
     found, _ = places(graph)

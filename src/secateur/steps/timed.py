@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SLACK = 0.05
 # What a plan that is to be corrected aims at: amid the budget and the slack below it.
 AIM = 1 - SLACK / 2
+# How often both models are opened anew for one measurement.
+OPENINGS = 5
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def plan_for_latency(
                 seconds=seconds,
                 open_length=graph.open_length or 1,
                 runtime=runtime,
+                openings=OPENINGS,
             )
             left = ratio(times["whole"], times["cut"])
             measured.append((Trial(target, left), made, times))

@@ -32,6 +32,8 @@ def test_models_race_side_by_side_whatever_their_inputs(tmp_path):
     found = race(paths, batch=2, seconds=0.1)
     assert set(found) == set(paths)
     assert len({latency.runs for latency in found.values()}) == 1
+    again = race(paths, batch=2, seconds=0.0, least=9, openings=4)
+    assert {latency.runs for latency in again.values()} == {12}
 
 
 def test_an_unknown_runtime_is_refused():
