@@ -11,7 +11,6 @@ import numpy as np
 
 from secateur.cost.cost import Cost
 from secateur.cost.race import race
-from secateur.cost.runtimes import RUNTIMES as RUNTIMES
 from secateur.cost.runtimes import check_runtime, write_for
 from secateur.graph.trace import trace
 

@@ -8,7 +8,6 @@ one weight stays. Everything here is NumPy.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -218,31 +217,6 @@ class Layout:
     @property
     def _order(self) -> tuple[int, ...]:
         return (*self.taps, *self.inputs, *self.outputs)
-
-
-def parsed(text: str) -> Pattern:
-    """Return the pattern that a text names.
-
-    Args:
-        text: `unstructured` or `local`, `global`, `2:4` for N:M, `1x4` for blocks of one input
-            and four outputs.
-
-    Raises:
-        PlanError: the text names none.
-    """
-    if text in ("unstructured", "local"):
-        return Unstructured()
-    if text == "global":
-        return Unstructured("global")
-    if found := re.fullmatch(r"(\d+):(\d+)", text):
-        return NofM(int(found[1]), int(found[2]))
-    if found := re.fullmatch(r"(\d+)x(\d+)", text):
-        return Block(int(found[1]), int(found[2]))
-    raise PlanError(
-        f"there is no pattern {text!r}.",
-        where="pattern",
-        mend="Use unstructured, global, N:M such as 2:4, or blocks such as 1x4.",
-    )
 
 
 def _check_scope(scope: str) -> None:

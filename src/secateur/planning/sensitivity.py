@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from secateur.errors import PlanError
 from secateur.planning.budget import Shrinking
 from secateur.planning.criteria import Criterion, GroupLike, StatsLike
 from secateur.planning.plan import GroupCut, Plan
@@ -119,8 +120,14 @@ def calibrated(by: Criterion, curves: Iterable[Sensitivity]) -> Criterion:
     def scores(group: GroupLike, stats: StatsLike) -> np.ndarray:
         ranked = np.asarray(by(group, stats), dtype=np.float64)
         curve = known.get(group.name)
-        if curve is None or len(ranked) != curve.units:
+        if curve is None:
             return ranked
+        if len(ranked) != curve.units:
+            raise PlanError(
+                f"its sensitivity was measured with {curve.units} units; now it has {len(ranked)}.",
+                where=group.name,
+                mend="Measure the sensitivity of this model.",
+            )
         rises = _rises(curve) / len(curve.members)
         found = np.empty(len(ranked))
         found[np.argsort(ranked, kind="stable")] = rises

@@ -75,6 +75,10 @@ def heal(
 ) -> tuple[keras.Model, tuple[Healed, ...]]:
     """Return a healed copy of a cut model, and what was done to which layer.
 
+    Each layer is solved for what it used to give; that does not promise as much of what the model
+    gives. Where its outputs on the rows are then further off (in the mean square) than right after
+    the cut, the model is left as cut.
+
     Args:
         smaller: what `cut(original, plan)` gave.
         original: the model before the cut.
@@ -139,7 +143,24 @@ def heal(
             changed.update(now.outputs)
         old.step(was)
         new.step(now)
+    if not readers:
+        return healed, tuple(done)
+    as_cut, left = _apart(old, smaller, x), _apart(old, healed, x)
+    if np.isfinite(as_cut) and not left <= as_cut:
+        worse = f"left as cut: healed, its outputs are further off ({left:.3g}) than so"
+        return copied(smaller), (Healed(smaller.name, f"{worse} ({as_cut:.3g})"),)
     return healed, tuple(done)
+
+
+def _apart(walk: Walk, other: keras.Model, x: Any) -> float:
+    """Return the mean square by which another model's outputs differ, as a share of their own."""
+    total = 0.0
+    pairs = zip(walk.outputs(walk.graph.model, x), walk.outputs(other, x), strict=True)
+    for wanted, found in pairs:
+        size = float(np.square(wanted, dtype=np.float64).mean())
+        apart = float(np.square(wanted - found, dtype=np.float64).mean())
+        total += apart / max(size, np.finfo(float).tiny)
+    return total
 
 
 def _uses(graph: Graph) -> Counter[int]:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from secateur.graph.functional import functional_of
 from secateur.graph.graph import Graph, kept_shape
 from secateur.graph.rule import Move
 from secateur.graph.sweep import Call, Value, mapped
@@ -123,6 +124,17 @@ class Walk:
             self._left[index] -= call.inputs.count(index)
             if not self._left[index]:
                 self.tensors.pop(index, None)
+
+    def outputs(self, model: keras.Model, x: Any) -> list[np.ndarray]:
+        """Return what a model with these inputs gives, as many rows at a time as the walk takes."""
+        arrays, pieces = _flat(model, x), []
+        for start in range(0, self.rows, self._chunk):
+            rows = slice(start, start + self._chunk)
+            piece = [keras.ops.convert_to_tensor(array[rows]) for array in arrays]
+            packed = tree.pack_sequence_as(functional_of(model).input, piece)
+            given = model(packed, training=False)
+            pieces.append([to_numpy(each) for each in tree.flatten(given)])
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
     def _run(self, call: Call, operation: Any) -> list[np.ndarray]:
         pieces = []

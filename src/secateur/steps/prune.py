@@ -155,7 +155,6 @@ class Prune:
         value = _points(whole, metric)
         rank, curves = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in curves]
-        tune = FineTune(epochs=max(self.epochs, 1), seed=self.seed)
 
         def attempt(share: float) -> tuple[Result, float]:
             trial = replace(
@@ -163,7 +162,8 @@ class Prune:
             )
             result = trial(model, data)
             if self.epochs:
-                result = joined([result, tune(result.model, data)])
+                tuned = FineTune(epochs=self.epochs, seed=self.seed)(result.model, data)
+                result = joined([result, tuned])
             return result, _points(evaluate(result.model, data.validation), metric)
 
         named = f"{metric} by {self.smallest} left"

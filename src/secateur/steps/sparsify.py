@@ -12,6 +12,7 @@ import numpy as np
 from keras import tree
 
 from secateur.cost.measure import measure
+from secateur.cost.runtimes import check_runtime
 from secateur.errors import DataError, PlanError
 from secateur.graph.functional import functional_of
 from secateur.graph.trace import trace
@@ -23,7 +24,7 @@ from secateur.steps.emptied import cut_empty
 from secateur.steps.masking import Masking, Settings, masks_for
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.training import Curve, fit
-from secateur.steps.zeros import STEP, check_runtime, counted, on_disk, on_the_clock
+from secateur.steps.zeros import STEP, counted, on_disk, on_the_clock
 
 if TYPE_CHECKING:
     import keras
@@ -70,7 +71,7 @@ class Sparsify:
         cut_empty: cut units for real that masks have left empty. The biases and scales of a unit
             of which no kernel is left are masked as well, with the last update.
         round_to: widths after that cut are multiples of it.
-        runtime: `onnxruntime` to measure what the zeros buy in time.
+        runtime: `onnxruntime`, `openvino` or `litert` to measure what the zeros buy in time.
         checkpoint: a folder that keeps the state after every epoch.
         resume: go on from the state in `checkpoint`, if there is one.
         seed: gives the order of rows, the variation, the dropout and the chance of `set`.
@@ -108,10 +109,13 @@ class Sparsify:
             PlanError: an option is out of range or does not go with another, a pattern of names
                 matches nothing, or no weight can be masked.
             DataError: there is no data to train on.
-            ModelError: the model cannot be traced, or the training diverged.
+            ModelError: the model cannot be traced, the runtime is not known, or the training
+                diverged.
+            MissingExtraError: the runtime is not installed.
         """
         settings = self.settings()
-        check_runtime(self.runtime)
+        if self.runtime is not None:
+            check_runtime(self.runtime)
         if self.epochs and data is None:
             raise DataError(
                 "training with masks needs data.",

@@ -11,10 +11,8 @@ from tempfile import TemporaryDirectory
 import keras
 import numpy as np
 
-from secateur.cost.measure import RUNTIMES
-from secateur.cost.race import race
-from secateur.errors import PlanError
-from secateur.formats.onnx import to_onnx
+from secateur.cost.race import race, ratio
+from secateur.cost.runtimes import TITLE, write_for
 from secateur.steps.result import Note
 
 STEP = "sparsify"
@@ -62,7 +60,7 @@ def on_the_clock(
     Args:
         dense: the model before.
         sparse: the model with zeros, nothing cut.
-        runtime: `onnxruntime`, or None to time nothing.
+        runtime: `onnxruntime`, `openvino` or `litert`, or None to time nothing.
         smaller: the model without its empty units, if any were cut.
     """
     if runtime is None:
@@ -72,31 +70,19 @@ def on_the_clock(
     if smaller is not None:
         models["without its empty units"] = smaller
     with TemporaryDirectory() as folder:
-        paths = {name: Path(folder) / f"{i}.onnx" for i, name in enumerate(models)}
-        for name, model in models.items():
-            to_onnx(model, paths[name])
-        found = race(paths, batch=BATCH)
-    base = found["dense"].median_ms
+        paths = {}
+        for number, (name, model) in enumerate(models.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            paths[name] = write_for(model, runtime, place)
+        found = race(paths, batch=BATCH, runtime=runtime)
     told = ", ".join(
         f"{each.median_ms:.3g} ms {name}"
-        + ("" if name == "dense" else f" ({base / each.median_ms:.2f}x)")
+        + ("" if name == "dense" else f" ({1 / ratio(found['dense'], each):.2f}x)")
         for name, each in found.items()
     )
-    return Note(STEP, "done", f"a call of {runtime} at batch {BATCH} on 1 thread takes {told}")
-
-
-def check_runtime(runtime: str | None) -> None:
-    """Refuse a runtime that nothing is timed on, before hours of training.
-
-    Raises:
-        PlanError: the runtime is not known.
-    """
-    if runtime is not None and runtime not in RUNTIMES:
-        raise PlanError(
-            f"there is no runtime {runtime!r}.",
-            where="runtime",
-            mend=f"Use {', '.join(RUNTIMES)}, or None to time nothing.",
-        )
+    what = f"a call of {TITLE[runtime]} at batch {BATCH} on 1 thread takes {told}"
+    return Note(STEP, "done", what)
 
 
 def _share(zeros: int, size: int) -> str:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.errors import PlanError
-from secateur.planning.patterns import Block, Layout, NofM, Unstructured, parsed
+from secateur.planning.patterns import Block, Layout, NofM, Unstructured
 from secateur.planning.rewiring import annealed, rewired
 
 
@@ -110,25 +110,6 @@ def test_a_kernel_of_any_layer_is_taps_inputs_and_outputs(name, roles, shape, un
     array = np.arange(np.prod(shape)).reshape(shape)
     assert layout.unrolled(array).shape == unrolled
     np.testing.assert_array_equal(layout.rolled(layout.unrolled(array), shape), array)
-
-
-@pytest.mark.parametrize(
-    ("text", "pattern"),
-    [
-        ("unstructured", Unstructured()),
-        ("global", Unstructured("global")),
-        ("2:4", NofM(2, 4)),
-        ("1x4", Block(1, 4)),
-    ],
-)
-def test_a_text_names_a_pattern(text, pattern):
-    assert parsed(text) == pattern
-
-
-@pytest.mark.parametrize("text", ["", "2/4", "4:2", "0:4", "1x1", "structured"])
-def test_a_text_that_names_none_is_refused(text):
-    with pytest.raises(PlanError):
-        parsed(text)
 
 
 def test_patterns_out_of_range_are_refused():

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from secateur.errors import PlanError
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
 from secateur.planning.criteria import l2
@@ -53,6 +54,12 @@ def test_a_loss_that_falls_costs_next_to_nothing(graph):
 def test_a_group_that_was_not_measured_keeps_its_scores(graph):
     before, after = ranked(graph, [curve("one", 1.1, 1.3, 2.0)], "two")
     np.testing.assert_array_equal(before, after)
+
+
+def test_a_curve_of_another_model_is_refused(graph):
+    other = Sensitivity("one", ("one",), 32, (16,), (1.5,), (1.2,), 1.0)
+    with pytest.raises(PlanError, match="measured with 32 units; now it has 16"):
+        ranked(graph, [other], "one")
 
 
 def test_the_sensitive_group_gives_less(graph):

@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "Processor": "x86-64, 2 cores",
     "System": "Linux",
 }
+CURVE = {"units": 4, "whole": 0.25, "removed": (1, 2), "cut": (0.4, 0.9), "healed": (0.26, None)}
 RECIPE = """name: gestures
 data:
   source: sign_digits
@@ -118,13 +119,12 @@ def learning(stage: str, epochs: int, start: float, end: float) -> Curve:
     random = np.random.default_rng(epochs)
     way = 1 - np.exp(-np.linspace(0, 4, epochs))
     accuracy = start + (end - start) * way
+    noise = random.normal(0, 0.03, epochs)
     return Curve(
         stage=stage,
         metrics={
             "loss": tuple((2.3 * (1 - accuracy) + 0.05).tolist()),
-            "val_loss": tuple(
-                (2.5 * (1 - accuracy) + 0.1 + random.normal(0, 0.03, epochs)).tolist()
-            ),
+            "val_loss": tuple((2.5 * (1 - accuracy) + 0.1 + noise).tolist()),
             "accuracy": tuple(np.minimum(1, accuracy + 0.02).tolist()),
             "val_accuracy": tuple((accuracy - np.abs(random.normal(0, 0.012, epochs))).tolist()),
             "learning_rate": (0.001,) * epochs,
@@ -213,29 +213,14 @@ def classification(classes: int = 10, layers: int = 14, images: list[str] | None
             "Batch-normalisation statistics re-estimated on 1,237 samples.",
             "Keras and ONNX Runtime agree to 3.1e-06 on 64 samples.",
         ),
-        sensitivity=tuple(
-            Sensitivity(
-                group=group.name,
-                units=group.units,
-                whole=0.25,
-                removed=tuple(int(group.units * share) for share in (0.25, 0.5, 0.75)),
-                cut=(0.4 + 0.1 * number, 0.9, 1.9),
-                healed=(0.26, 0.3 + 0.05 * number, 0.8),
-            )
-            for number, group in enumerate(groups[:3])
-        ),
+        sensitivity=tuple(Sensitivity(group=each.name, **CURVE) for each in groups[:3]),
         curves=(learning("baseline", 26, 0.25, 0.93), learning("fine-tuned", 12, 0.85, 0.915)),
         samples=tuple(
             Sample(
                 title=f"{number}/IMG_{4100 + 17 * number}.JPG",
                 truth=names[number % classes],
-                before=Guess(
-                    label=names[number % classes], probability=0.999 - 0.04 * random.random()
-                ),
-                after=Guess(
-                    label=names[(number + (number % 5 == 3)) % classes],
-                    probability=0.97 - 0.3 * random.random(),
-                ),
+                before=Guess(label=names[number % classes], probability=0.98),
+                after=Guess(label=names[(number + (number % 5 == 3)) % classes], probability=0.8),
                 image=image,
             )
             for number, image in enumerate(images)
@@ -394,9 +379,7 @@ def hostile(text: str) -> Run:
         ),
         notes=(text,),
         warnings=(text,),
-        sensitivity=(
-            Sensitivity(group=text, units=4, whole=None, removed=(2,), cut=(1.0,), healed=(None,)),
-        ),
+        sensitivity=(Sensitivity(group=text, **CURVE),),
         curves=(Curve(stage=text, metrics={text: (1.0, 2.0), "val_" + text: (1.0, 2.0)}),),
         samples=(
             Sample(

@@ -175,3 +175,12 @@ def test_causal_convolutions_unfold_as_well():
     )
     product = np.einsum("nptc,tcf->npf", seen, np.asarray(layer.kernel))
     np.testing.assert_allclose(product, y, atol=1e-5)
+
+
+def test_a_model_that_healing_would_make_worse_is_left_as_cut():
+    model = model_of("feature_pyramid")
+    smaller, made = cut_of(model)
+    healed, done = heal(smaller, model, made, inputs_of(model, 200))
+    assert [entry.done[:26] for entry in done] == ["left as cut: healed, its o"]
+    for weight, kept in zip(smaller.weights, healed.weights, strict=True):
+        np.testing.assert_array_equal(np.array(weight), np.array(kept))

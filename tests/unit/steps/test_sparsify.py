@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from keras import layers
 
+from secateur.cost.cost import Latency
+from secateur.cost.runtimes import RUNTIMES, TITLE
 from secateur.data.read import read
 from secateur.errors import DataError, ModelError, PlanError
 from secateur.graph.trace import trace
 from secateur.graph.weights import to_numpy
 from secateur.planning.patterns import Block, NofM, Unstructured
+from secateur.steps import zeros as zeros_buy
 from secateur.steps.masking import Masked, Masking
 from secateur.steps.sparsify import Sparsify, kernels_of
 from secateur.steps.training import fit
@@ -289,7 +292,6 @@ def test_a_layer_too_narrow_for_the_pattern_is_said_to_stay_dense(data):
         ({"sparsity": 0.5, "drop": 1}, "drop must be"),
         ({"sparsity": 0.5, "keep": ("nowhere",)}, "'nowhere' matches no trainable weight"),
         ({"sparsity": 0.5, "keep": ("*",)}, "no weight of this model can be masked"),
-        ({"sparsity": 0.5, "runtime": "abacus"}, "no runtime 'abacus'"),
         ({"pattern": NofM(2, 4), "method": "rigl"}, "moves single weights"),
         ({"sparsity": 0.5, "method": "set", "schedule": "linear"}, "received a schedule"),
         ({"sparsity": 0.5, "method": "set", "epochs": 0}, "received epochs=0"),
@@ -300,6 +302,32 @@ def test_a_layer_too_narrow_for_the_pattern_is_said_to_stay_dense(data):
 def test_bad_options_are_refused(model, data, options, match):
     with pytest.raises(PlanError, match=match):
         Sparsify(**options)(model, data)
+
+
+def test_a_runtime_that_is_not_known_is_refused_before_training(model, data):
+    with pytest.raises(ModelError, match="no runtime 'abacus'"):
+        Sparsify(0.5, runtime="abacus")(model, data)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_runtime_that_is_named_is_the_one_that_is_timed(model, runtime, monkeypatch):
+    written, raced = [], []
+
+    def write(model, runtime, folder):
+        written.append(runtime)
+        return folder / "model"
+
+    def race(paths, *, batch, runtime):
+        raced.append(runtime)
+        one = Latency(runtime=runtime, batch=batch, threads=1, median_ms=2, p95_ms=3, runs=9)
+        return dict.fromkeys(paths, one)
+
+    monkeypatch.setattr(zeros_buy, "write_for", write)
+    monkeypatch.setattr(zeros_buy, "race", race)
+    note = zeros_buy.on_the_clock(model, model, runtime)
+    assert (written, raced) == ([runtime] * 2, [runtime])
+    assert TITLE[runtime] in note.what
+    assert "(1.00x)" in note.what
 
 
 def test_training_needs_data(model):
