@@ -154,7 +154,6 @@ def classification(classes: int = 10, layers: int = 14, images: list[str] | None
     base, final = judged(names, rows, 0.915, 1), judged(names, rows, 0.911, 2)
     small = {"parameters": 23_514, "macs": 4_910_000, "bytes": 94_056}
     images = pictures(12) if images is None else images
-    random = np.random.default_rng(5)
     return Run(
         name="gestures",
         created="2026-11-02T09:30:00+00:00",
