@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from secateur.evaluation.metrics import Metrics, predicted
 from secateur.reporting import record
@@ -61,13 +62,17 @@ def stage(
 
 def latency_views(taken: Iterable[Latency]) -> tuple[record.LatencyView, ...]:
     """Return measured times as the record holds them."""
-    return tuple(record.LatencyView(**each.model_dump()) for each in taken)
+    return tuple(record.LatencyView(**_known(record.LatencyView, each)) for each in taken)
 
 
 def view(metrics: Metrics) -> record.MetricsView:
     """Return metrics as the record holds them."""
-    known = set(record.MetricsView.model_fields)
-    return record.MetricsView(**{k: v for k, v in metrics.model_dump().items() if k in known})
+    return record.MetricsView(**_known(record.MetricsView, metrics))
+
+
+def _known(view: type[BaseModel], value: BaseModel) -> dict[str, Any]:
+    """Return the fields of a value that a view of the record has."""
+    return value.model_dump(include=set(view.model_fields))
 
 
 def summary(data: Dataset) -> record.DataSummary:

@@ -43,16 +43,17 @@ def test_a_runtime_that_is_not_installed_names_its_extra(runtime, extra, monkeyp
         check_runtime(runtime)
 
 
-def test_what_no_runtime_can_open_is_refused(tmp_path):
-    for runtime in RUNTIMES:
-        pytest.importorskip(MODULES[runtime])
-        path = tmp_path / "model.bin"
-        path.write_bytes(b"no model")
-        with pytest.raises(ArtifactError, match="cannot open"):
-            open_runner(path, runtime)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_a_runtime_cannot_open_is_refused(runtime, tmp_path):
+    pytest.importorskip(MODULES[runtime])
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"no model")
+    with pytest.raises(ArtifactError, match="cannot open"):
+        open_runner(path, runtime)
 
 
 def test_recurrent_layers_are_refused_for_litert_by_name(tmp_path):
+    pytest.importorskip(MODULES["litert"])
     i = keras.Input((5, 3))
     model = keras.Model(i, layers.LSTM(4, return_sequences=True)(i))
     with pytest.raises(ModelError, match="TensorList"):
