@@ -27,10 +27,11 @@ from secateur.graph.rebuild import kept_values
 from secateur.graph.rule import Elementwise
 from secateur.graph.sweep import Call
 from secateur.graph.trace import trace
+from secateur.graph.walk import CHUNK, Walk
 from secateur.graph.weights import copied, to_numpy
 from secateur.graph.weights import paired as weights_of
 from secateur.planning.plan import Plan
-from secateur.steps.lockstep import CHUNK, Pair, Walk, paired
+from secateur.steps.lockstep import Pair, paired
 from secateur.steps.readers import Reader, at, linear, reader
 from secateur.steps.ridge import Change, Moments, solve
 from secateur.steps.unfold import places_for
