@@ -111,7 +111,7 @@ def _inputs(graph: Graph, x: Any) -> list[np.ndarray]:
         arrays = flat_inputs(graph.model, x)
     except ValueError as error:
         raise DataError(
-            f"the model takes {len(wanted)} inputs ({', '.join(wanted)}), received others: {error}.",
+            f"the model takes {', '.join(wanted)}, received other inputs: {error}.",
             mend="Pass one array an input, as a list or a dict by name.",
         ) from error
     rows = {len(array) for array in arrays}
@@ -139,7 +139,7 @@ class _Sums:
     """Sums over rows and places of the activations along some axes of a tensor."""
 
     count: int = 0
-    values: list[np.ndarray] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
 
     def add(self, array: np.ndarray, kept: tuple[int, ...]) -> None:
         others = tuple(axis for axis in range(array.ndim) if axis not in kept)
@@ -149,7 +149,8 @@ class _Sums:
             (array == 0).sum(others, dtype=np.float64),
             np.square(size, dtype=np.float64).sum(others),
         ]
-        self.values = [a + b for a, b in zip(self.values, found, strict=True)] or found
+        known = self.values or [0.0] * len(found)
+        self.values = [a + b for a, b in zip(known, found, strict=True)]
         self.count += prod(array.shape[axis] for axis in others)
 
 
@@ -163,11 +164,10 @@ def _told(graph: Graph, looks: list[Look], sums: Any) -> dict[str, Seen]:
         figures = [laid(graph, look, array) for array in found.values]
         if any(array is None for array in figures):
             continue
-        known = totals.setdefault(look.weight, [0, *(np.zeros_like(array) for array in figures)])
-        if known[1].shape == figures[0].shape:
-            totals[look.weight] = [
-                a + b for a, b in zip(known, (found.count, *figures), strict=True)
-            ]
+        here = [found.count, *figures]
+        known = totals.setdefault(look.weight, here)
+        if known is not here and np.shape(known[1]) == np.shape(here[1]):
+            totals[look.weight] = [a + b for a, b in zip(known, here, strict=True)]
     told = {}
     for key, (count, *arrays) in totals.items():
         told[key] = Seen(*(array / count for array in arrays))

@@ -1,4 +1,4 @@
-"""Where the units of a weight are seen: on the tensor that it multiplies, and on what comes of it."""
+"""Where the units of a weight are seen: on what it multiplies, and on what comes of it."""
 
 from __future__ import annotations
 

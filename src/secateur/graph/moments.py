@@ -95,9 +95,9 @@ def sums_of(graph: Graph) -> list[Products]:
         mixes = isinstance(look.call.rule, Contract) or getattr(look.call.rule, "mints", False)
         for axis in look.kept if look.reads and mixes else ():
             ids = graph.tensors[look.tensor].axes[axis]
-            for number in np.unique(group_of[ids]) if ids is not None else ():
-                if number < 0:
-                    continue
+            if ids is None:
+                continue
+            for number in np.unique(group_of[ids][group_of[ids] >= 0]):
                 place = look.tensor, axis, int(number)
                 if place not in found:
                     group = graph.groups[number]

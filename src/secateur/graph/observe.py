@@ -1,7 +1,8 @@
 """What criteria need to know is gathered once: weights, gradients, and what passes through.
 
 The gradients come from an optimizer that moves nothing: `model.fit` with it is the pass, so it
-works on every backend. What passes through is seen on forward passes (`secateur.graph.activations`).
+works on every backend. What passes through is seen on forward passes, as
+`secateur.graph.activations` tells.
 """
 
 from __future__ import annotations
@@ -114,15 +115,18 @@ def observe(
 def _refuse(labelled: list[str], others: list[str]) -> None:
     if labelled:
         raise DataError(
-            f"{' and '.join(labelled)} {'need' if len(labelled) > 1 else 'needs'} data with labels, "
-            "and none was given.",
+            f"{_and(labelled)} data with labels, and none was given.",
             mend="Pass inputs and labels, or use a criterion without labels: by='l2' on weights "
             "alone, by='wanda' or by='reconstruction' on inputs.",
         )
     raise DataError(
-        f"{' and '.join(others)} {'need' if len(others) > 1 else 'needs'} data, and none was given.",
+        f"{_and(others)} data, and none was given.",
         mend="Pass inputs (labels are not needed), or use a criterion on weights alone: by='l2'.",
     )
+
+
+def _and(names: list[str]) -> str:
+    return f"{' and '.join(names)} {'need' if len(names) > 1 else 'needs'}"
 
 
 class _Listener(keras.optimizers.Optimizer):
@@ -151,12 +155,12 @@ class _Listener(keras.optimizers.Optimizer):
         self.assign_add(total, keras.ops.square(keras.ops.cast(heard, total.dtype)))
 
 
-def _taylor(graph: Graph, x: Any, y: np.ndarray, batch_size: int, seed: int) -> dict:
+def _taylor(graph: Graph, x: Any, y: Any, batch_size: int, seed: int) -> dict:
     model = copied(graph.model)
     return _heard(graph, model, model, x, y, batch_size, seed, times_variable=True)
 
 
-def _fisher(graph: Graph, x: Any, y: np.ndarray, seed: int) -> dict:
+def _fisher(graph: Graph, x: Any, y: Any, seed: int) -> dict:
     model = copied(graph.model)
     # A normalisation over one row would leave nothing of it; gamma and beta learn all the same.
     inputs: Any = model.input

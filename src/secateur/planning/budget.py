@@ -236,6 +236,41 @@ def shrink_locally(paper: Shrinking, budget: float) -> None:
     _set_share(paper, shares[low])
 
 
+def shrink_by_class(paper: Shrinking, budget: float, classes: Mapping[str, int]) -> None:
+    """Remove the same share of the units of every class: the smallest with which the budget holds.
+
+    Within a class chunks go least score per saved cost first, as they do when no other class
+    shrinks: so the order in a class does not depend on the share.
+
+    Args:
+        paper: the model on paper, whole.
+        budget: what may be left.
+        classes: the class of each group, by name.
+    """
+    orders = []
+    for number in dict.fromkeys(classes[name] for name in paper.leaders):
+        mine = [name for name in paper.leaders if classes[name] == number]
+        count = sum(len(paper.groups[name]) for name in mine)
+        orders.append((mine, count, _order_alone(paper, mine)))
+    shares = sorted({0.0, *(gone / count for _, count, order in orders for gone, *_ in order)})
+
+    def set_share(share: float) -> None:
+        for mine, count, order in orders:
+            widths = {name: len(paper.groups[name]) for name in mine}
+            for gone, name, width in order:
+                if gone <= share * count + 1e-9:
+                    widths[name] = width
+            for name, width in widths.items():
+                paper.resize(name, width)
+
+    low, high = 0, len(shares) - 1
+    while low < high:
+        middle = (low + high) // 2
+        set_share(shares[middle])
+        low, high = (low, middle) if paper.cost <= budget else (middle + 1, high)
+    set_share(shares[low])
+
+
 def take_instead(paper: Shrinking, budget: float) -> None:
     """Let blocks come back where smaller chunks of others serve as well and matter less.
 
@@ -294,6 +329,33 @@ def _entry(paper: Shrinking, name: str) -> tuple[float, str, int] | None:
     saving = paper.saving(name, width)
     value = paper.importance(name, width) / saving if saving > 0 else float("inf")
     return value, name, width
+
+
+def _order_alone(paper: Shrinking, names: Sequence[str]) -> list[tuple[int, str, int]]:
+    """Return how some groups shrink while all others are whole, and leave them whole.
+
+    Returns:
+        For each chunk, how many units are gone after it, and which group has then which width.
+    """
+    heap = [entry for name in names if (entry := _entry(paper, name))]
+    heapq.heapify(heap)
+    order, gone = [], 0
+    while heap:
+        _, name, _ = heapq.heappop(heap)
+        fresh = _entry(paper, name)
+        assert fresh is not None
+        if heap and fresh > heap[0]:
+            heapq.heappush(heap, fresh)
+            continue
+        gone += paper.kept[name] - fresh[2]
+        paper.resize(name, fresh[2])
+        order.append((gone, name, fresh[2]))
+        following = _entry(paper, name)
+        if following:
+            heapq.heappush(heap, following)
+    for name in names:
+        paper.resize(name, len(paper.groups[name]))
+    return order
 
 
 def _set_share(paper: Shrinking, share: float) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from secateur.errors import BudgetError, PlanError
 
+SCOPES = ("global", "local", "isomorphic")
 # `secateur.graph.kinds` tells what they are.
 KINDS = ("channel", "stream", "head", "query-key", "value", "cell", "block")
 
@@ -52,9 +53,9 @@ def check_table(name: str, table: Any) -> None:
 
 def check_options(scope: str, round_to: int, floor: float) -> None:
     """Refuse options out of range, by name."""
-    if scope not in ("global", "local"):
+    if scope not in SCOPES:
         raise PlanError(
-            f"scope must be 'global' or 'local', received {scope!r}.",
+            f"scope must be one of {', '.join(map(repr, SCOPES))}, received {scope!r}.",
             where="scope",
             mend="Use one.",
         )

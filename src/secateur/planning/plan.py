@@ -17,7 +17,8 @@ import numpy as np
 from secateur.errors import PlanError
 from secateur.files import write_whole
 from secateur.planning import budget as allocation
-from secateur.planning.criteria import Criterion, criterion, needed
+from secateur.planning.classes import classes_of
+from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
 from secateur.planning.options import (
     budget_of,
     check_options,
@@ -235,7 +236,10 @@ def plan(
         table: what a weight costs by its lengths; `latency_table` measures one.
         by: a criterion's name, or a function `(group, stats) -> scores`.
         scope: `global` lets groups compete, least score per saved cost first; `local` takes the
-            same share from each.
+            same share from each; `isomorphic` takes the same share from each class of groups that
+            are built alike (of one kind, on the same axes of the same layers, sizes aside), and
+            lets those of one class compete (Fang et al. 2024, "Isomorphic Pruning for Vision
+            Models").
         round_to: kept widths are multiples of it; CPU runtimes compute channels in eights. It
             does not apply to blocks.
         floor: the smallest share of a group that stays.
@@ -256,9 +260,11 @@ def plan(
     rank = criterion(by)
     missing = needed(rank) - stats.gathered
     if missing:
+        labels = needs_labels(rank)
         raise PlanError(
             f"{_name(by)} needs {', '.join(sorted(missing))}, which was not gathered.",
-            mend="Pass data: observe(graph, data, needs={'taylor'}).",
+            mend=f"Pass data {'with labels' if labels else '(no labels are needed)'}: "
+            f"observe(graph, {'(x, y)' if labels else 'x'}, needs={set(needed(rank))}).",
         )
     held = held_by(graph, keep)
     groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
@@ -273,8 +279,12 @@ def plan(
             mend="Use ratio, or register rules for the layers that cannot be followed.",
         )
     limit = share * paper.total
-    shrink = allocation.shrink_globally if scope == "global" else allocation.shrink_locally
-    shrink(paper, limit)
+    if scope == "global":
+        allocation.shrink_globally(paper, limit)
+    elif scope == "local":
+        allocation.shrink_locally(paper, limit)
+    else:
+        allocation.shrink_by_class(paper, limit, classes_of(graph, groups))
     if scope == "global" and paper.cost <= limit:
         allocation.take_instead(paper, limit)
     pins = pins_of(graph, allowed)
