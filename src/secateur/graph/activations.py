@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from secateur.errors import DataError, ModelError
-from secateur.graph.graph import Graph
+from secateur.graph.graph import Block, Graph
 from secateur.graph.looks import Look, laid, looks
 from secateur.graph.moments import Moments, Products, sums_of
 from secateur.graph.walk import CHUNK, Walk, flat_inputs
@@ -42,10 +42,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Activations:
-    """What each weight multiplies, and what the call that it belongs to gives, by weight key."""
+    """What was seen.
+
+    Args:
+        inputs: what each weight multiplies, by its key.
+        outputs: what the call that a weight belongs to gives, by its key.
+        blocks: what each residual block adds to its stream, by its unit; means over all of it.
+    """
 
     inputs: Mapping[str, Seen]
     outputs: Mapping[str, Seen]
+    blocks: Mapping[int, Seen]
 
 
 def gather(
@@ -73,6 +80,9 @@ def gather(
     sums: dict[int, dict[tuple[int, ...], _Sums]] = defaultdict(dict)
     for look in where:
         sums[look.tensor].setdefault(tuple(sorted(look.kept)), _Sums())
+    added = {block.unit: _added(graph, block) for block in graph.blocks}
+    for index in added.values():
+        sums[index].setdefault((), _Sums())
     products = sums_of(graph) if moments else []
     watched: dict[int, list[Products]] = defaultdict(list)
     for each in products:
@@ -96,13 +106,20 @@ def gather(
                 if index in walk.tensors:
                     look_at(index, walk.tensors[index])
     seen = Activations(
-        *(_told(graph, [look for look in where if look.reads == reads], sums) for reads in (1, 0))
+        _told(graph, [look for look in where if look.reads], sums),
+        _told(graph, [look for look in where if not look.reads], sums),
+        {unit: sums[index][()].means() for unit, index in added.items()},
     )
     found: dict[str, list[Moments]] = defaultdict(list)
     for each in products:
         if each.count:
             found[each.group.name] += each.moments()
     return seen, dict(found) if moments else None
+
+
+def _added(graph: Graph, block: Block) -> int:
+    """Return the tensor that a block adds to its stream."""
+    return next(index for index in graph.calls[block.merge].inputs if index != block.stream)
 
 
 def _inputs(graph: Graph, x: Any) -> list[np.ndarray]:
@@ -152,6 +169,10 @@ class _Sums:
         known = self.values or [0.0] * len(found)
         self.values = [a + b for a, b in zip(known, found, strict=True)]
         self.count += prod(array.shape[axis] for axis in others)
+
+    def means(self) -> Seen:
+        """Return the means of what was added."""
+        return Seen(*(np.asarray(value / self.count) for value in self.values))
 
 
 def _told(graph: Graph, looks: list[Look], sums: Any) -> dict[str, Seen]:

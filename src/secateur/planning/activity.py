@@ -7,7 +7,7 @@ kinds of units there is nothing to be seen there:
 - Units that no weight reads, such as those of queries and keys, are multiplied with each other.
   They count by what the layers that make them give, the geometric mean over these layers: a unit
   that is zero in one of them adds nothing to the product.
-- A residual block counts by what its end gives to the stream, once for each unit of the stream.
+- A residual block counts by what it adds to the stream, once for each unit of the stream.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def _left(products: np.ndarray, mean: np.ndarray, offset: bool) -> np.ndarray:
 def _seen(group: GroupLike, stats: StatsLike, figure: str) -> np.ndarray:
     """Return a figure of each unit's activations: as they are read, else as they are made."""
     if group.kind == "block":
-        made = _figures(group, stats, stats.activations.outputs, figure, ("write",))
-        return _mean(made, group)
+        added = stats.activations.blocks
+        return np.array([float(getattr(added[unit], figure)) for unit in group.units.tolist()])
     read = _figures(group, stats, stats.activations.inputs, figure, ("read",))
     if any(np.isfinite(line).any() for line in read):
         return _mean(read, group)

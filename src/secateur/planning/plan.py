@@ -260,11 +260,11 @@ def plan(
     rank = criterion(by)
     missing = needed(rank) - stats.gathered
     if missing:
-        labels = needs_labels(rank)
+        labels, names = needs_labels(rank), ", ".join(map(repr, sorted(needed(rank))))
         raise PlanError(
             f"{_name(by)} needs {', '.join(sorted(missing))}, which was not gathered.",
             mend=f"Pass data {'with labels' if labels else '(no labels are needed)'}: "
-            f"observe(graph, {'(x, y)' if labels else 'x'}, needs={set(needed(rank))}).",
+            f"observe(graph, {'(x, y)' if labels else 'x'}, needs={{{names}}}).",
         )
     held = held_by(graph, keep)
     groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
