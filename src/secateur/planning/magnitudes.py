@@ -60,34 +60,32 @@ def lamp(group: GroupLike, stats: StatsLike) -> np.ndarray:
 
 
 def bn_scale(group: GroupLike, stats: StatsLike) -> np.ndarray:
-    """Scale of the normalisations that the unit passes through.
+    """Size of the scales (`gamma`) that a normalisation multiplies the unit by.
 
-    Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming". The
-    mean of |gamma|, over batch normalisations and others that scale each unit by a weight. As in
-    the paper it is not scaled within a group: what has been normalised has the same size
-    everywhere. Units without a normalisation are ranked by `l2`, scaled such that their mean is
-    that of |gamma| over the model: they compete as units of average scale. A block counts by the
-    normalisations at its end, and where it has none like units without.
+    Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming". Scores
+    are one on average over a group, so that a group without such scales, and a block, which are
+    ranked by `l2`, can compete with it. Units of a group that pass none, where others do, count as
+    units of average scale.
 
     Raises:
-        PlanError: the model has no such scales.
+        PlanError: no normalisation of the model has a scale.
     """
-    scales = {key: np.abs(array) for key, array in stats.weights.items() if _is_scale(key, array)}
-    if not scales:
+    if not any(_is_scale(key, array) for key, array in stats.weights.items()):
         raise PlanError(
-            "bn_scale needs normalisations that scale each unit (gamma), and the model has none.",
-            where=group.name,
-            mend="Use a criterion on other weights: by='l2'.",
+            "no normalisation of this model has a scale (gamma) to rank by.",
+            where="by",
+            mend="Use by='l2', or by='taylor' with data.",
         )
     total, count = np.zeros(len(group)), np.zeros(len(group))
-    role = "write" if group.kind == "block" else "pass"
     for part in group.slices:
-        if part.role == role and part.weight in scales:
-            total += per_unit(group, part, scales[part.weight])
-            count += per_unit(group, part, np.ones_like(scales[part.weight]))
-    mean = float(np.concatenate(list(scales.values())).mean())
-    others = mean * normalised(np.sqrt(_sizes(group, stats, np.square)))
-    return group.breadth * np.where(count > 0, total / np.maximum(count, 1), others)
+        array = stats.weights.get(part.weight)
+        if part.role == "pass" and array is not None and _is_scale(part.weight, array):
+            total += per_unit(group, part, np.abs(array))
+            count += per_unit(group, part, np.ones_like(array))
+    if group.kind == "block" or not total.any():
+        return l2(group, stats)
+    scale = total / np.maximum(count, 1)
+    return normalised(np.where(count > 0, scale, scale[count > 0].mean()))
 
 
 def fpgm(group: GroupLike, stats: StatsLike) -> np.ndarray:
