@@ -155,6 +155,20 @@ class _Listener(keras.optimizers.Optimizer):
         self.assign_add(total, keras.ops.square(keras.ops.cast(heard, total.dtype)))
 
 
+class _Still(keras.Model):
+    """A model as it is at inference, in training as well.
+
+    A normalisation over a single row would leave nothing of it.
+    """
+
+    def __init__(self, inner: keras.Model) -> None:
+        super().__init__(name="still")
+        self.inner: Any = inner
+
+    def call(self, inputs: Any) -> Any:
+        return self.inner(inputs, training=False)
+
+
 def _taylor(graph: Graph, x: Any, y: Any, batch_size: int, seed: int) -> dict:
     model = copied(graph.model)
     return _heard(graph, model, model, x, y, batch_size, seed, times_variable=True)
@@ -162,9 +176,7 @@ def _taylor(graph: Graph, x: Any, y: Any, batch_size: int, seed: int) -> dict:
 
 def _fisher(graph: Graph, x: Any, y: Any, seed: int) -> dict:
     model = copied(graph.model)
-    # A normalisation over one row would leave nothing of it; gamma and beta learn all the same.
-    inputs: Any = model.input
-    still = keras.Model(inputs, model(inputs, training=False))
+    still = _Still(model)
     x = tree.map_structure(lambda array: array[:FISHER_ROWS], x)
     return _heard(graph, model, still, x, y[:FISHER_ROWS], 1, seed, times_variable=False)
 
