@@ -121,5 +121,6 @@ SECTIONS: dict[str, type[Section]] = {
 # Imported when a recipe names them: they load Keras.
 STEPS = {
     "prune": "secateur.steps.prune:Prune",
+    "sparsify": "secateur.steps.sparsify:Sparsify",
     "finetune": "secateur.steps.finetune:FineTune",
 }
