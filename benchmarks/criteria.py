@@ -87,20 +87,21 @@ def tuned(model: keras.Model, data: dict, seed: int) -> dict[str, float]:
     return {"1 epoch": judge.found[1], f"{EPOCHS} epochs": judge.found[EPOCHS]}
 
 
-def pruned(model: keras.Model, way: Way, share: float, data: dict, dataset, seed: int) -> dict:
+def pruned(options, model: keras.Model, way: Way, share: float, data: dict, dataset) -> dict:
     result = Prune(
         macs=share,
         by=way.by,
         scope=way.scope,
         rounds=way.rounds,
         epochs=1 if way.rounds > 1 else 0,
-        seed=seed,
+        samples=options.samples,
+        seed=options.seed,
     )(model, dataset)
     last = f" {way.rounds}/{way.rounds}" if way.rounds > 1 else ""
     stages = {stage.name.removesuffix(last): stage.model for stage in result.stages}
     found = {"macs": result.after.macs / result.before.macs}
     found |= {name: accuracy(stages[name], data) for name in ("cut", "healed")}
-    return found | tuned(result.model, data, seed)
+    return found | tuned(result.model, data, options.seed)
 
 
 def measured(options, model: keras.Model, name: str) -> None:
@@ -120,7 +121,7 @@ def measured(options, model: keras.Model, name: str) -> None:
         for way in ways(options.scopes):
             if (name, way.by, way.name, share) in done:
                 continue
-            found = pruned(model, way, share, data, dataset, options.seed)
+            found = pruned(options, model, way, share, data, dataset)
             written(options.work, name, way, share, found)
 
 
@@ -201,6 +202,7 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=2000, help="test images that are judged on")
     parser.add_argument("--shares", type=float, nargs="*", default=list(SHARES))
     parser.add_argument("--scopes", nargs="*", default=["global", "isomorphic"])
+    parser.add_argument("--samples", type=int, default=256, help="images for criteria and healing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true", help="only print what is there")
     parser.add_argument("--plot", type=Path, help="a file for the plot")
