@@ -123,7 +123,7 @@ class Prune:
             elif self.heal:
                 start = time.perf_counter()
                 smaller, healed = heal(smaller, model, made, x, seed=self.seed)
-                notes += [_told(entry) for entry in healed]
+                notes += [told(entry) for entry in healed]
                 stages.append(Stage(f"healed{suffix}", smaller, time.perf_counter() - start))
             if self.epochs and number < len(budgets):
                 between = FineTune(epochs=self.epochs, seed=self.seed)(smaller, data)
@@ -227,7 +227,8 @@ class Prune:
         )
 
 
-def _told(entry: Any) -> Note:
+def told(entry: Any) -> Note:
+    """Return what was done to one layer as a note."""
     share = "" if entry.explained is None else f", {entry.explained:.0%} of what was lost is back"
     kind = "skipped" if entry.done.startswith("left") else "done"
     return Note("heal", kind, f"{entry.done}{share}", entry.layer)
