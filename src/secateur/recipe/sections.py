@@ -122,4 +122,5 @@ SECTIONS: dict[str, type[Section]] = {
 STEPS = {
     "prune": "secateur.steps.prune:Prune",
     "finetune": "secateur.steps.finetune:FineTune",
+    "regularize": "secateur.steps.regularize:Regularize",
 }

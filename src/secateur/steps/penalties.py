@@ -25,11 +25,13 @@ import keras
 import numpy as np
 
 from secateur.graph.graph import Group, Slice
-from secateur.planning.scoring import per_unit
+from secateur.planning.scoring import per_unit as _per_unit
 
 # Keras annotates operations too narrowly for a type checker.
 ops: Any = keras.ops
 _TINY = 1e-12
+# Planning does not know of slices that are frozen.
+per_unit: Any = _per_unit
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Penalising(keras.optimizers.Adam):
             variables: the variables of the model that is trained, by the keys of their weights.
             strength: how strong the penalty is at first.
         """
-        constant = keras.initializers.Constant
+        start: Any = keras.initializers.Constant(strength)
         self._penalty = penalty
         self._pulling = [
             each
@@ -134,7 +136,7 @@ class Penalising(keras.optimizers.Adam):
         }
         shapes = {key: tuple(each.shape) for key, each in self._variables.items()}
         self._sizes = {each.group.name: each.sizes(shapes) for each in penalty.units}
-        self.strength = self.add_variable((), constant(strength), "float32", name="strength")
+        self.strength = self.add_variable((), start, "float32", name="strength")
         self.hold = self.add_variable((), "zeros", "float32", name="hold")
         self.alive = {
             each.group.name: self.add_variable(

@@ -19,7 +19,7 @@ from secateur.steps.budgets import METRICS, check, round_by_round
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
-from secateur.steps.result import Note, Result, Stage, joined
+from secateur.steps.result import Note, Result, Stage, joined, perform
 from secateur.steps.search import cheapest, notes_of
 from secateur.steps.sensitivity import sensitivity
 
@@ -57,6 +57,7 @@ class Prune:
         rounds: in how many rounds the budget is reached, each with the same share of what is left.
         epochs: how many epochs of training lie between two rounds; with `max_drop`, each trial is
             trained so long after its last round too, before it is judged.
+        distill: whether these epochs learn from the given model as well (see `FineTune`).
         heal: whether to heal after each cut.
         samples: how many training rows criteria and healing see.
         seed: which rows these are.
@@ -78,6 +79,7 @@ class Prune:
     kinds: tuple[str, ...] | None = None
     rounds: int = 1
     epochs: int = 0
+    distill: bool = False
     heal: bool = True
     samples: int = 512
     seed: int = 0
@@ -99,6 +101,7 @@ class Prune:
         """
         if self.max_drop is not None:
             return self._within_drop(model, data)
+        given = model
         name, budgets = round_by_round(self)
         rank, measured = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in measured]
@@ -126,7 +129,7 @@ class Prune:
                 notes += [told(entry) for entry in healed]
                 stages.append(Stage(f"healed{suffix}", smaller, time.perf_counter() - start))
             if self.epochs and number < len(budgets):
-                between = FineTune(epochs=self.epochs, seed=self.seed)(smaller, data)
+                between = self._tuned(smaller, data, given)
                 smaller = between.model
                 stages += [Stage(f"trained{suffix}", smaller, between.stages[-1].seconds)]
                 curves += [(f"trained{suffix}", curve) for _, curve in between.curves]
@@ -162,7 +165,7 @@ class Prune:
             )
             result = trial(model, data)
             if self.epochs:
-                tuned = FineTune(epochs=self.epochs, seed=self.seed)(result.model, data)
+                tuned = self._tuned(result.model, data, model)
                 result = joined([result, tuned])
             return result, _points(evaluate(result.model, data.validation), metric)
 
@@ -172,6 +175,10 @@ class Prune:
         )
         notes += notes_of(tried, share, named)
         return replace(result, notes=(*notes, *result.notes), sensitivities=curves)
+
+    def _tuned(self, model: keras.Model, data: Dataset | None, teacher: keras.Model) -> Result:
+        step = FineTune(epochs=self.epochs, distill=self.distill, seed=self.seed)
+        return perform(step, model, data, teacher)
 
     def _ranked(
         self, model: keras.Model, data: Dataset | None
