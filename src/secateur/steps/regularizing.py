@@ -26,8 +26,8 @@ PENALTIES = (*MIX, *ON_UNITS)
 # What is left of the penalised is ranked by what was penalised.
 _RANKS = {"slimming": "bn_scale", "l1": "l1"}
 _SCALES = ("gamma", "scale")
-# So often is the strength seen to, in steps.
-EVERY = 10
+# The strength is seen to every so many steps, or so often in all where the training is short.
+EVERY, TIMES = 10, 20
 # By how much a budget may raise the strength over a training that never keeps up.
 MOST_RAISED = 1000.0
 
@@ -71,6 +71,7 @@ class Regularizing(keras.callbacks.Callback):
         self._graph = graph
         self._settings = settings
         self._last = 0
+        self._every = EVERY
         self._step = 0
         self._twin: Any = None
         self._weights: dict[str, Any] = {}
@@ -98,6 +99,7 @@ class Regularizing(keras.callbacks.Callback):
             epochs: how many epochs there are at most.
         """
         self._last = int(self._settings.end * (steps * epochs - 1))
+        self._every = max(1, min(EVERY, self._last // TIMES))
         self.settled = self._last // steps
         self._twin = model
         self._weights = self._graph.variables_of(model)
@@ -140,7 +142,7 @@ class Regularizing(keras.callbacks.Callback):
         """See to the strength, and at the end of the penalty to what goes."""
         step = self._step
         self._step += 1
-        if step < self._last and step % EVERY == 0:
+        if step < self._last and step % self._every == 0:
             self._adjust(step)
         elif step == self._last:
             self._finish()
@@ -154,7 +156,7 @@ class Regularizing(keras.callbacks.Callback):
         elif self._settings.budget is not None and step:
             name, share = self._settings.budget
             if self._left(name) > 1 - (1 - share) * progress:
-                rounds = max(1, self._last // EVERY)
+                rounds = max(1, self._last // self._every)
                 self._optimizer.strength.assign(self.strength * MOST_RAISED ** (1 / rounds))
 
     def _left(self, name: str) -> float:
