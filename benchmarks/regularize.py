@@ -86,10 +86,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--part", choices=("penalties", "teaching", "both"), default="both")
     options = parser.parse_args()
     data = read(shapes(options.rows, 0))
     trained, _ = fit(network(), data, epochs=options.epochs, learning_rate=3e-3)
     print(f"\nAs trained: accuracy {accuracy(trained, data)} %, {units(trained)} units.\n")
+    if options.part != "teaching":
+        penalties(trained, data, options.epochs)
+    if options.part != "penalties":
+        teaching(trained, data, options.epochs // 2, options.seeds)
+
+
+def penalties(trained: keras.Model, data, epochs: int) -> None:
     print("| penalty | proximal | strength | budget | units left | MACs left | accuracy, % |")
     print("|---|---|---|---|---|---|---|")
     asked = [each | {"proximal": proximal} for each in WITHOUT for proximal in (True, False)]
@@ -99,7 +107,7 @@ def main() -> None:
         for proximal in (True, False)
     ]
     for each in asked:
-        result = Regularize(epochs=options.epochs, round_to=4, **each)(trained, data)
+        result = Regularize(epochs=epochs, round_to=4, **each)(trained, data)
         cells = [
             each["penalty"],
             "yes" if each["proximal"] else "no",
@@ -110,14 +118,17 @@ def main() -> None:
             accuracy(result.model, data),
         ]
         print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def teaching(trained: keras.Model, data, epochs: int, seeds: int) -> None:
     smaller = Prune(macs=0.15, round_to=4)(trained, data).model
     print(f"\nPruned to 0.15 of the MACs and healed: accuracy {accuracy(smaller, data)} %.\n")
     print("| fine-tuning | accuracy by seed, % | mean |")
     print("|---|---|---|")
     for name, settings in TEACHING.items():
         found = []
-        for seed in range(options.seeds):
-            step = FineTune(epochs=options.epochs // 2, learning_rate=1e-3, seed=seed, **settings)
+        for seed in range(seeds):
+            step = FineTune(epochs=epochs, learning_rate=1e-3, seed=seed, **settings)
             taught = step(smaller, data, teacher=trained if settings else None)
             found.append(accuracy(taught.model, data))
         mean = np.mean([float(each) for each in found])
