@@ -33,6 +33,7 @@ from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import TrainSection
 from secateur.reporting import record
 from secateur.reporting.report import report
+from secateur.steps.result import perform
 from secateur.steps.training import fit
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class _Job:
         baseline = self.baseline(model, data, loaded)
         final = baseline
         for index, step in enumerate(steps):
-            final = self.step(index, step, final, data)
+            final = self.step(index, step, final, data, baseline)
         if not self.folder.model.exists():
             self.folder.save(final, self.folder.model)
         made = self.record(baseline, final, data, command)
@@ -215,7 +216,9 @@ class _Job:
         self.warnings.append(f"The baseline is near chance ({name} {value:.3f}): {cause}.")
         self.say(f"warning    {self.warnings[-1]}")
 
-    def step(self, index: int, step: Any, model: keras.Model, data: Dataset) -> keras.Model:
+    def step(
+        self, index: int, step: Any, model: keras.Model, data: Dataset, teacher: keras.Model
+    ) -> keras.Model:
         """Do one step and measure every stage that it went through."""
         name = f"step {index + 1}"
         kept = self.folder.checkpoint(f"step-{index + 1}.keras")
@@ -229,7 +232,7 @@ class _Job:
         }
         known = {field.name for field in dataclasses.fields(step)}
         given = {key: value for key, value in settings.items() if key in known}
-        result = dataclasses.replace(step, **given)(model, data)
+        result = perform(dataclasses.replace(step, **given), model, data, teacher)
         made = []
         for each in result.stages:
             found = evaluate(each.model, data.test)

@@ -123,4 +123,5 @@ STEPS = {
     "prune": "secateur.steps.prune:Prune",
     "sparsify": "secateur.steps.sparsify:Sparsify",
     "finetune": "secateur.steps.finetune:FineTune",
+    "regularize": "secateur.steps.regularize:Regularize",
 }

@@ -22,7 +22,7 @@ from secateur.steps.budgets import METRICS, check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
-from secateur.steps.result import Note, Result, Stage, joined
+from secateur.steps.result import Note, Result, Stage, joined, perform
 from secateur.steps.search import cheapest, notes_of
 from secateur.steps.sensitivity import sensitivity
 from secateur.steps.timed import TimedPlan, plan_for_latency
@@ -71,6 +71,7 @@ class Prune:
         rewind: a file of the same model early in its training. What is cut takes its weights from
             there, to be trained anew (Frankle et al. 2020, "Linear Mode Connectivity and the
             Lottery Ticket Hypothesis"); it is not healed.
+        distill: whether these epochs learn from the given model as well (see `FineTune`).
         heal: whether to heal after each cut.
         samples: how many training rows criteria and healing see.
         seed: which rows these are.
@@ -99,6 +100,7 @@ class Prune:
     schedule: str | Schedule | None = None
     rewind: str | Path | None = None
     epochs: int = 0
+    distill: bool = False
     heal: bool = True
     samples: int = 512
     seed: int = 0
@@ -120,8 +122,9 @@ class Prune:
         """
         if self.max_drop is not None:
             return self._within_drop(model, data)
-        name, left = left_after_rounds(self)
-        early = None if self.rewind is None else load_model(self.rewind)
+        given = model
+        given = model
+        name, budgets = round_by_round(self)
         rank, measured = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in measured]
         before = measure(model)
@@ -156,11 +159,11 @@ class Prune:
                 notes.append(Note("heal", "skipped", "there is no data to heal on"))
             elif self.heal:
                 start = time.perf_counter()
-                smaller, healed = heal(smaller, whole, made, x, seed=self.seed)
-                notes += [_told(entry) for entry in healed]
+                smaller, healed = heal(smaller, model, made, x, seed=self.seed)
+                notes += [told(entry) for entry in healed]
                 stages.append(Stage(f"healed{suffix}", smaller, time.perf_counter() - start))
-            if self.epochs and number < len(left):
-                between = FineTune(epochs=self.epochs, seed=self.seed)(smaller, data)
+            if self.epochs and number < len(budgets):
+                between = self._tuned(smaller, data, given)
                 smaller = between.model
                 stages += [Stage(f"trained{suffix}", smaller, between.stages[-1].seconds)]
                 curves += [(f"trained{suffix}", curve) for _, curve in between.curves]
@@ -196,7 +199,7 @@ class Prune:
             )
             result = trial(model, data)
             if self.epochs:
-                tuned = FineTune(epochs=self.epochs, seed=self.seed)(result.model, data)
+                tuned = self._tuned(result.model, data, model)
                 result = joined([result, tuned])
             return result, _points(evaluate(result.model, data.validation), metric)
 
@@ -206,6 +209,10 @@ class Prune:
         )
         notes += notes_of(tried, share, named)
         return replace(result, notes=(*notes, *result.notes), sensitivities=curves)
+
+    def _tuned(self, model: keras.Model, data: Dataset | None, teacher: keras.Model) -> Result:
+        step = FineTune(epochs=self.epochs, distill=self.distill, seed=self.seed)
+        return perform(step, model, data, teacher)
 
     def _ranked(
         self, model: keras.Model, data: Dataset | None
@@ -283,7 +290,8 @@ def _left(made: Plan, timed: TimedPlan | None, budget: str, share: float) -> flo
     return made.after[counted] / made.before[counted] if counted else share
 
 
-def _told(entry: Any) -> Note:
+def told(entry: Any) -> Note:
+    """Return what was done to one layer as a note."""
     share = "" if entry.explained is None else f", {entry.explained:.0%} of what was lost is back"
     kind = "skipped" if entry.done.startswith("left") else "done"
     return Note("heal", kind, f"{entry.done}{share}", entry.layer)
