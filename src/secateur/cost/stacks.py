@@ -49,13 +49,8 @@ def stacked(pieces: Sequence[Piece], batch: int) -> bytes:
     nodes, first = Nodes(), pieces[0]
     if first.probe is not None:
         nodes.add("Conv", (first.read, 1, *(1 for _ in first.probe.space)), (first.read,))
-        shape: tuple[int, ...] = (batch, 1, *first.probe.space)
     elif first.kind == "lookup":
         nodes.look_up((max(first.read, _CODES), first.written))
-        shape = (batch * first.rows,)
-    else:
-        shape = (first.groups, batch * first.rows, first.read)
-        shape = shape[1:] if first.groups == 1 else shape
     for piece in pieces:
         if piece.probe is not None:
             kernel = (piece.written, piece.read, *piece.probe.kernel)
@@ -65,7 +60,17 @@ def stacked(pieces: Sequence[Piece], batch: int) -> bytes:
             nodes.add("MatMul", (*lead, piece.read, piece.written))
     if first.probe is not None:
         nodes.add("GlobalAveragePool")
-    return nodes.model(shape)
+    return nodes.model(_shape(first, batch))
+
+
+def _shape(first: Piece, batch: int) -> tuple[int, ...]:
+    """Return the shape of what a stack reads."""
+    if first.probe is not None:
+        return (batch, 1, *first.probe.space)
+    if first.kind == "lookup":
+        return (batch * first.rows,)
+    shape = (first.groups, batch * first.rows, first.read)
+    return shape[1:] if first.groups == 1 else shape
 
 
 def check_stacks(runtime: str) -> None:
@@ -116,7 +121,7 @@ def time_left(
             paths[name].write_bytes(stacked(pieces, batch))
         times = race(
             paths,
-            batch=batch,
+            batch=_shape(before[0], batch)[0],
             threads=threads,
             seconds=seconds,
             seed=seed,

@@ -14,6 +14,7 @@ from secateur.errors import PlanError
 from secateur.graph.blocks import scopes_of
 from secateur.graph.configs import is_stock
 from secateur.graph.graph import Graph
+from secateur.graph.rule import Contract, expanded, rule_of
 from secateur.graph.sweep import Call
 from secateur.steps.readers import reader
 from secateur.steps.result import Note
@@ -67,9 +68,11 @@ def subjects_of(
     return found, notes
 
 
-def told(subject: Subject) -> str:
-    """Say what a layer had that only a part of its factors has, or none."""
-    layer, said = subject.layer, ""
+def told(graph: Graph, subject: Subject) -> str:
+    """Say what is laid open for a layer, and what it had that only a part of its factors has."""
+    layer = subject.layer
+    laid = [scope for scope in scopes_of(subject.path) if scope in graph.opened]
+    said = f"; {laid[0]} is laid open for it" if laid else ""
     for name in ("kernel", "embeddings"):
         if getattr(layer, f"{name}_constraint", None) is not None:
             said += "; its constraint is left out"
@@ -122,16 +125,20 @@ def _fault(graph: Graph, calls: list[Call], owners: dict[int, set[int]]) -> str 
     if isinstance(layer, layers.Embedding):
         return None
     for call in calls:
-        shapes = (graph.tensors[index].shape for index in (call.inputs[0], call.outputs[0]))
-        known = reader(layer, *shapes)
+        given, made = (graph.tensors[index].shape for index in (call.inputs[0], call.outputs[0]))
+        known = reader(layer, given, made)
         if isinstance(known, str):
             return known
-        if isinstance(layer, layers.EinsumDense) and _sums_alone(layer):
-            return f"{layer.equation} sums over an axis that its kernel does not have"
+        if isinstance(layer, layers.EinsumDense) and not _as_stated(layer, given, made):
+            return f"{layer.equation} does not give the shape that Keras states, {made[1:]}"
     return None
 
 
-def _sums_alone(layer: Any) -> bool:
-    operands, _, made = layer.equation.replace(" ", "").partition("->")
-    given, kernel = operands.split(",")
-    return not set(given) <= {*kernel, *made}
+def _as_stated(layer: Any, given: tuple[int, ...], made: tuple[int, ...]) -> bool:
+    """Say whether an axis is of one length before and after, and none is summed over alone."""
+    rule = rule_of(layer)
+    assert isinstance(rule, Contract)
+    x, y = expanded(rule.inputs[0], len(given)), expanded(rule.output, len(made))
+    lengths = dict(zip(x, given, strict=True))
+    alike = all(lengths.get(label, length) == length for label, length in zip(y, made, strict=True))
+    return alike and set(x) <= {*y, *rule.weights["kernel"]}

@@ -124,7 +124,7 @@ class Factorize:
                 continue
             choice, note = chosen[subject.path]
             parts[id(subject.layer)] = _form(forms, subject, choice).parts(choice.ranks)
-            done.append(Note(STEP, "done", note + told(subject), subject.path))
+            done.append(Note(STEP, "done", note + told(graph, subject), subject.path))
         smaller = rebuild(graph, graph.everything(), parts)
         stage = Stage("factorized", smaller, time.perf_counter() - start)
         notes = (*done, *notes)
@@ -184,7 +184,15 @@ class Factorize:
         shares: dict[tuple[str, Choice], float] = {}
         timed: dict[Any, float] = {}
         while True:
-            chosen = self._allocated(options, wholes, before)
+            try:
+                chosen = self._allocated(options, wholes, before)
+            except BudgetError as error:
+                worst = [share for share in shares.values() if share >= FASTER]
+                if worst:
+                    said = f"{len(worst)} choices took {min(worst):.2f} to {max(worst):.2f} of a"
+                    said += f" layer's time {self._where()}; to allow them, add faster=False."
+                    error.mend = f"{error.mend} {said[0].upper()}{said[1:]}"
+                raise
             slow = False
             for path, choice in chosen.items() if self.faster else ():
                 share = self._time_left(named[path], forms, choice, timed)

@@ -264,7 +264,8 @@ def moments_of(
     step = max(1, MOST_HELD // (places.shape[1] * groups * features))
 
     def grouped(array: np.ndarray) -> np.ndarray:
-        return array.transpose(2, 0, 1, 3).reshape(array.shape[2], -1, array.shape[3])
+        rows, count, groups, columns = array.shape
+        return array.transpose(2, 0, 1, 3).reshape(groups, rows * count, columns)
 
     def pieces(start: int, stop: int) -> Iterator[Moments]:
         for first in range(start, stop, step):
