@@ -47,7 +47,7 @@ def name(request):
 
 @pytest.mark.parametrize("name", sorted(NOTHING))
 def test_where_nothing_can_be_factorized_it_says_why(name):
-    with pytest.raises(PlanError, match="nothing in this model can be factorized.*kept"):
+    with pytest.raises(PlanError, match=r"nothing in this model can be factorized.*kept"):
         STEP(model_of(name))
 
 
