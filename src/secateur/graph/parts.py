@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
 
@@ -23,11 +23,13 @@ class Part:
         kind: its class.
         config: what the class makes it from; the name in it does not count.
         weights: its weights, in the order in which it has them.
+        open: what stands in the config instead where the lengths of what it reads are not known.
     """
 
     kind: Any
     config: Mapping[str, Any]
     weights: Sequence[np.ndarray]
+    open: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Parts:
@@ -38,14 +40,27 @@ class Parts:
         self._made: dict[int, list[Any]] = {}
         self._names = set(_names(model)) if instead else set()
 
-    def of(self, layer: Any, name: str) -> list[Any]:
-        """Return the layers that stand for one, none if it stays as it is."""
+    def of(self, layer: Any, name: str, shapes: Iterable[Any]) -> list[Any]:
+        """Return the layers that stand for one, none if it stays as it is.
+
+        Args:
+            layer: the layer.
+            name: what their names begin with.
+            shapes: the shapes of what it is called on.
+        """
         if id(layer) not in self._instead:
             return []
         if id(layer) not in self._made:
+            known = all(None not in shape[1:] for shape in shapes)
             with keras.saving.custom_object_scope(own_objects(layer)):
                 self._made[id(layer)] = [
-                    part.kind.from_config({**part.config, "name": self._free(f"{name}_{letter}")})
+                    part.kind.from_config(
+                        {
+                            **part.config,
+                            **({} if known else part.open),
+                            "name": self._free(f"{name}_{letter}"),
+                        }
+                    )
                     for part, letter in zip(self._instead[id(layer)], ascii_lowercase, strict=False)
                 ]
         return self._made[id(layer)]

@@ -149,7 +149,7 @@ class _Builder:
         new = keras.Sequential([tensor], name=old.name)
         shape = tensor.shape
         for layer in old.layers:
-            several = self.parts.of(layer, layer.name)
+            several = self.parts.of(layer, layer.name, [shape])
             for each in several or [self._operation((*scope, layer.name), layer, [shape])]:
                 new.add(each)
             shape = new.output_shape
@@ -157,14 +157,14 @@ class _Builder:
 
     def _call(self, scope: Path, operation: Any, args: Any, kwargs: Any) -> Any:
         path = (*scope, operation.name)
-        if several := self.parts.of(operation, operation.name):
+        shapes = [tensor.shape for tensor in _tensors((args, kwargs))]
+        if several := self.parts.of(operation, operation.name, shapes):
             return in_turn(several, args, kwargs)
         instead = self.removal.stand_in("/".join(path), operation, args, kwargs)
         if instead is not None:
             return instead
         if "/".join(path) in self.graph.opened:
             return self._composite(path, operation, operation.name, args, kwargs)
-        shapes = [tensor.shape for tensor in _tensors((args, kwargs))]
         new = self._operation(path, operation, shapes)
         return self._called(self.calls.get("/".join(path)), operation, new, args, kwargs)
 
@@ -242,7 +242,8 @@ class _Builder:
 
         def call(operation: Any, *inner_args: Any, **inner_kwargs: Any) -> Any:
             at = (*path, names(operation))
-            if several := self.parts.of(operation, "_".join(at)):
+            shapes = [tensor.shape for tensor in _tensors((inner_args, inner_kwargs))]
+            if several := self.parts.of(operation, "_".join(at), shapes):
                 return in_turn(several, inner_args, inner_kwargs)
             instead = self.removal.stand_in("/".join(at), operation, inner_args, inner_kwargs)
             if instead is not None:
@@ -251,7 +252,6 @@ class _Builder:
                 name = self._unique("_".join(at))
                 return self._composite(at, operation, name, inner_args, inner_kwargs)
             if is_nested(operation):
-                shapes = [tensor.shape for tensor in _tensors((inner_args, inner_kwargs))]
                 return self._operation(at, operation, shapes)(*inner_args, **inner_kwargs)
             return self._inner(calls["/".join(at)], operation, inner_args, inner_kwargs, known)
 

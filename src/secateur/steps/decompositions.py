@@ -179,7 +179,7 @@ class Kernel:
         """
         found = []
         for u, v in [self._iterated(inner, outer), *self._weighed(inner, outer)]:
-            core = np.einsum("hwcn,cr,ns->hwrs", self.values, u, v)
+            core = np.einsum("hwcn,cr,ns->hwrs", self.values, u, v, optimize=True)
             if self.seen is not None:
                 core = self._best_core(u, v)
             found.append((u[None, None], core, v.T[None, None]))
@@ -271,8 +271,8 @@ class Kernel:
         v = _leading(self.values.reshape(-1, self.values.shape[-1]).T, outer)
         u = np.eye(self.values.shape[2])
         for _ in range(ITERATIONS):
-            u = _leading(np.einsum("hwcn,ns->chws", self.values, v), inner)
-            v = _leading(np.einsum("hwcn,cr->nhwr", self.values, u), outer)
+            u = _leading(np.einsum("hwcn,ns->chws", self.values, v, optimize=True), inner)
+            v = _leading(np.einsum("hwcn,cr->nhwr", self.values, u, optimize=True), outer)
         return u, v
 
     def _weighed(self, inner: int, outer: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -283,7 +283,7 @@ class Kernel:
         v = v[:, ::-1][:, :outer]
         taps, read = self.values.shape[0] * self.values.shape[1], self.values.shape[2]
         channels = np.einsum("tctd->cd", self._products.reshape((taps, read) * 2))
-        rows = np.einsum("hwcn,ns->chws", self.values, v).reshape(1, read, -1)
+        rows = np.einsum("hwcn,ns->chws", self.values, v, optimize=True).reshape(1, read, -1)
         basis = _directions(Seen(channels[None]).rooted(rows))[..., :inner]
         return [(np.linalg.qr(rows[0] @ basis[0])[0], v)]
 

@@ -118,8 +118,12 @@ def _einsum(
     between = "".join(e for e in made[:place] + label + made[place:] if e not in units)
     named = [each for each in made if each != "."]
     named = named if made.startswith("...") else named[1:]
-    stated = dict(zip(named, _lengths(subject, config), strict=True))
-    stated[label] = first.shape[-1]
+    said = dict(zip(named, _lengths(config), strict=True)) | {label: first.shape[-1]}
+    stated = said
+    lengths = {made for _, made in subject.shapes}
+    if not subject.open and len(lengths) == 1 and "..." not in made:
+        # What follows may need to know the lengths that the layer itself could leave open.
+        stated = said | dict(zip(named, lengths.pop()[1:], strict=True))
     left = [each for each in between if each in stated]
     sizes = {axis: read.split[axis] for axis in range(len(read.split))}
     one = [sizes[axis] for axis in (*read.groups, *read.features)]
@@ -133,6 +137,7 @@ def _einsum(
                 "output_shape": tuple(stated[each] for each in left),
             },
             [first.reshape(*one, -1)],
+            {"output_shape": tuple(said[each] for each in left)},
         ),
         Part(
             layers.EinsumDense,
@@ -142,15 +147,11 @@ def _einsum(
                 "output_shape": tuple(stated[each] for each in named),
             },
             [second.reshape(*other, first.shape[-1], *(sizes[a] for a in read.units)), *bias],
+            {"output_shape": config["output_shape"]},
         ),
     ]
 
 
-def _lengths(subject: Subject, config: dict[str, Any]) -> Sequence[int | None]:
-    """Return the lengths that a config states, and all of them where they never change."""
+def _lengths(config: dict[str, Any]) -> Sequence[int | None]:
     shape = config["output_shape"]
-    shape = (shape,) if isinstance(shape, int) or shape is None else tuple(shape)
-    made = {made for _, made in subject.shapes}
-    if subject.open or len(made) > 1 or "..." in config["equation"]:
-        return shape
-    return next(iter(made))[1:]
+    return (shape,) if isinstance(shape, int) or shape is None else tuple(shape)
