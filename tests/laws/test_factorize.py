@@ -77,6 +77,7 @@ def test_what_is_done_is_told_and_saves(name):
         assert isinstance(result.model, keras.Sequential)
 
 
+@pytest.mark.slow
 def test_nearly_all_of_the_energy_gives_nearly_the_same(name):
     model, x = model_of(name), inputs_of(model_of(name), 48)
     step = Factorize(energy=1 - 1e-9, round_to=1, faster=False)

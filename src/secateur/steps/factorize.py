@@ -59,6 +59,8 @@ class Factorize:
         layers: patterns (`fnmatch`) of the layers that may be factorized; all of them if empty.
         keep: patterns of layers that stay as they are.
         faster: whether each layer is timed against its factors, and kept where they are slower.
+            Where both are about as fast, the next run may decide otherwise; without it the same
+            seed gives the same factors.
         runtime: what it is timed on, `onnxruntime` or `openvino`.
         batch: the rows of one timed call.
         threads: the threads that a timed call may use.
