@@ -120,6 +120,8 @@ def _fault(graph: Graph, calls: list[Call], owners: dict[int, set[int]]) -> str 
         for scope in scopes_of(call.path):
             if any(each.held for each in graph.opened.get(scope, ())):
                 return f"{scope} cannot be laid open"
+            if scope in graph.opened and _masks(graph):
+                return f"{scope} laid open would not hand on the mask of the model's sequences"
         if len(tuple(leaf for leaf in keras.tree.flatten(call.args) if leaf is not None)) != 1:
             return "it is called on more than one tensor"
     if isinstance(layer, layers.Embedding):
@@ -132,6 +134,14 @@ def _fault(graph: Graph, calls: list[Call], owners: dict[int, set[int]]) -> str 
         if isinstance(layer, layers.EinsumDense) and not _as_stated(layer, given, made):
             return f"{layer.equation} does not give the shape that Keras states, {made[1:]}"
     return None
+
+
+def _masks(graph: Graph) -> bool:
+    """Say whether a layer of the model gives a mask with its output."""
+    return any(
+        isinstance(each, layers.Masking) or getattr(each, "mask_zero", False)
+        for each in graph.model._flatten_layers(include_self=False)
+    )
 
 
 def _as_stated(layer: Any, given: tuple[int, ...], made: tuple[int, ...]) -> bool:
