@@ -68,10 +68,10 @@ class Prune:
             progress -> share; without one, each round leaves the same share of what it is given.
         epochs: how many epochs of training lie between two rounds; with `max_drop`, each trial is
             trained so long after its last round too, before it is judged.
+        distill: whether these epochs learn from the given model as well (see `FineTune`).
         rewind: a file of the same model early in its training. What is cut takes its weights from
             there, to be trained anew (Frankle et al. 2020, "Linear Mode Connectivity and the
             Lottery Ticket Hypothesis"); it is not healed.
-        distill: whether these epochs learn from the given model as well (see `FineTune`).
         heal: whether to heal after each cut.
         samples: how many training rows criteria and healing see.
         seed: which rows these are.
@@ -123,8 +123,8 @@ class Prune:
         if self.max_drop is not None:
             return self._within_drop(model, data)
         given = model
-        given = model
-        name, budgets = round_by_round(self)
+        name, left = left_after_rounds(self)
+        early = None if self.rewind is None else load_model(self.rewind)
         rank, measured = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in measured]
         before = measure(model)
@@ -159,10 +159,10 @@ class Prune:
                 notes.append(Note("heal", "skipped", "there is no data to heal on"))
             elif self.heal:
                 start = time.perf_counter()
-                smaller, healed = heal(smaller, model, made, x, seed=self.seed)
+                smaller, healed = heal(smaller, whole, made, x, seed=self.seed)
                 notes += [told(entry) for entry in healed]
                 stages.append(Stage(f"healed{suffix}", smaller, time.perf_counter() - start))
-            if self.epochs and number < len(budgets):
+            if self.epochs and number < len(left):
                 between = self._tuned(smaller, data, given)
                 smaller = between.model
                 stages += [Stage(f"trained{suffix}", smaller, between.stages[-1].seconds)]
