@@ -160,8 +160,8 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """Turn what a full or closed disk makes of a write into one line."""
+def disk_errors(where: Path, again: str = "with `--resume`") -> Iterator[None]:
+    """Turn what a full or closed disk makes of a write into one line; `again` says how to go on."""
     try:
         yield
     except OSError as error:
@@ -171,7 +171,7 @@ def disk_errors(where: Path) -> Iterator[None]:
         raise OutputError(
             "the disk is full." if full else f"it cannot be written: {error.strerror}.",
             where=error.filename or where,
-            mend="Make room, then go on with `--resume`."
+            mend=f"Make room, then go on {again}."
             if full
             else "Choose a folder that you may write to.",
         ) from error

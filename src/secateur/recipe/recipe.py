@@ -20,15 +20,17 @@ from pydantic import Field, PrivateAttr, ValidationError
 from secateur.errors import RecipeError
 from secateur.recipe.mistakes import explain, suggest, told
 from secateur.recipe.positions import Positions, read_yaml, set_value
+from secateur.recipe.ranges import Space, space_of
 from secateur.recipe.sections import (
     DataSection,
+    ExploreSection,
     ExportSection,
     MeasureSection,
     ModelSection,
     Section,
     TrainSection,
 )
-from secateur.recipe.steps import parsed, to_step
+from secateur.recipe.steps import to_step
 
 
 class Recipe(Section):
@@ -47,9 +49,11 @@ class Recipe(Section):
     steps: tuple[dict[str, Any], ...] = ()
     export: ExportSection = ExportSection()
     measure: MeasureSection = MeasureSection()
+    explore: ExploreSection | None = None
     seed: int = Field(default=0, ge=0)
 
     _folder: Path = PrivateAttr(default=Path())
+    _space: Space | None = PrivateAttr(default=None)
 
     @classmethod
     def load(cls, path: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -86,8 +90,7 @@ class Recipe(Section):
         except ValidationError as error:
             raise explain(error, positions, list(cls.model_fields)) from None
         recipe._folder = folder
-        for index, entry in enumerate(recipe.steps):
-            parsed(entry, positions, ("steps", index))
+        recipe._space = space_of(recipe.steps, positions)
         return recipe
 
     @property
@@ -102,8 +105,23 @@ class Recipe(Section):
 
     @cached_property
     def chain(self) -> tuple[Any, ...]:
-        """The steps as objects, in order; the recipe's seed is theirs where they name none."""
+        """The steps as objects, in order; the recipe's seed is theirs where they name none.
+
+        Raises:
+            RecipeError: a value is a range.
+        """
+        for each in self.space.ranges:
+            raise RecipeError(
+                "this is a range, from which `secateur explore` chooses; a run needs one value.",
+                where=each.where,
+                mend="Use `secateur explore` for this recipe, or give a value.",
+            )
         return tuple(to_step(entry, seed=self.seed) for entry in self.steps)
+
+    @property
+    def space(self) -> Space:
+        """What the steps may be, where some of their values are ranges."""
+        return self._space or space_of(self.steps, Positions("recipe", {}))
 
     def builder(self) -> Callable[..., Any] | None:
         """Return the user's own function that builds the model, if the recipe names one.
@@ -125,7 +143,7 @@ class Recipe(Section):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all that the result depends on, in hex."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        text = json.dumps(self.model_dump(mode="json", exclude={"name", "explore"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

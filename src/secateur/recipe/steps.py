@@ -102,6 +102,18 @@ def parsed(
         raise RecipeError(f"{error}", where=positions.at(path)) from None
 
 
+def accepts(name: str, key: str, value: Any) -> bool:
+    """Return whether an argument may have a value by its type; one that there is not may."""
+    hint = typing.get_type_hints(_resolve(STEPS[name])).get(key) if name in STEPS else None
+    if hint is None:
+        return True
+    try:
+        TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
 def _check(name: str, step: Any) -> None:
     """Find now what the step itself would find after hours of training."""
     for key in ("epochs", "learning_rate", "rounds"):
