@@ -68,20 +68,18 @@ def explore(
 def _show(found: Any) -> None:
     from secateur.steps.objectives import told
 
-    front = found.front
-    names = list(dict.fromkeys(name for each in front for name in each.settings))
-    rows = [["whole", *(told(each, found.whole[each], found.whole) for each in found.objectives)]]
-    rows[0] += [""] * len(names)
-    rows += [
+    front, names = found.front, found.objectives
+    whole = [told(name, found.whole[name], found.whole) for name in names]
+    rows = [
         [
             str(each.number),
-            *(told(name, each.values[name], found.whole) for name in found.objectives),
-            *(_short(each.settings.get(name, "")) for name in names),
+            *(told(name, each.values[name], found.whole) for name in names),
+            ", ".join(f"{name} {_short(value)}" for name, value in each.settings.items()),
         ]
         for each in front
     ]
     title = f"{len(front)} of {len(found.trials)} trials are on the front"
-    sink.table(title, ["trial", *found.objectives, *names], rows)
+    sink.table(title, ["trial", *names, "settings"], [["", *whole, "the whole model"], *rows])
 
 
 def _short(value: Any) -> str:

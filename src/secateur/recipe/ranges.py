@@ -127,13 +127,14 @@ def space_of(steps: Sequence[Any], positions: Positions) -> Space:
         where = positions.at(("steps", index))
         slots: dict[str, _Slot | None] = {}
         for name, arguments, path in place:
+            if not name:
+                slots["none"] = None
+                continue
             seen[name] += 1
             title = name if count[name] == 1 else f"{name} {seen[name]}"
-            ranges = _arguments(name, arguments, positions, path) if name else {}
-            slot = _Slot(name, title, ranges) if name else None
-            if slot is not None:
-                _try_out(slot, positions, path)
-            slots[title or "none"] = slot
+            slot = _Slot(name, title, _arguments(name, arguments, positions, path))
+            _try_out(slot, positions, path)
+            slots[title] = slot
         places.append(AnyOf(slots, where))
     return Space(tuple(places))
 

@@ -46,6 +46,7 @@ def test_ranges_are_told_by_name_and_become_entries(load):
         "step 2",
         "finetune.learning_rate",
     ]
+    assert list(asked["step 2"].values) == ["none", "finetune"]
     assert asked["prune.macs"] == Range(0.2, 0.8)
     assert asked["prune.round_to"] == Range(4, 12, whole=True, step=4)
     assert asked["finetune.learning_rate"].log
