@@ -269,14 +269,13 @@ def test_bad_arguments_are_refused(options, told, model, data):
         explore(model, data, build, **{"trials": 1, **options})
 
 
-def test_rows_to_judge_on_are_needed(model):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(40, 8)).astype("float32")
-    from secateur.data.read import read
+def test_rows_to_judge_on_are_needed(model, data):
+    @dataclass(frozen=True)
+    class Bare:
+        rows = 0
 
-    bare = read((x, (x[:, 0] > 0).astype("int32")), split=(0.8, 0.0, 0.2))
     with pytest.raises(DataError, match="validation rows"):
-        explore(model, bare, build, trials=1)
+        explore(model, replace(data, validation=Bare()), build, trials=1)
 
 
 def test_without_optuna_the_extra_is_named(model, data, monkeypatch):
