@@ -82,6 +82,23 @@ def run(
         return _Job(recipe, folder, progress or (lambda line: None), verbose).run(command)
 
 
+def baseline_of(
+    recipe: Recipe, folder: RunFolder, say: Say, *, verbose: bool = False
+) -> tuple[keras.Model, Dataset]:
+    """Return the model before the steps, trained if need be and kept, and the data.
+
+    Args:
+        recipe: says where both come from; its steps are not looked at.
+        folder: where the model is kept, or lies already.
+        say: told one line for each thing that is done.
+        verbose: show a bar while the model trains.
+
+    Raises:
+        SecateurError: something that the user can mend.
+    """
+    return _Job(recipe, folder, say, verbose).start()
+
+
 class _Job:
     """One run: what is known so far, and the stages in their order."""
 
@@ -96,13 +113,7 @@ class _Job:
     def run(self, command: str) -> record.Run:
         start = time.perf_counter()
         steps = self.recipe.chain
-        model, loaded = self.start_model()
-        data = self.read(model)
-        if model is None:
-            model = self.build(data)
-        check_fits(model, data.contract, where=self.recipe.model_path)
-        self.folder.begin(data.fingerprint)
-        baseline = self.baseline(model, data, loaded)
+        baseline, data = self.start()
         final = baseline
         for index, step in enumerate(steps):
             final = self.step(index, step, final, data, baseline)
@@ -115,6 +126,16 @@ class _Job:
         made.save(self.folder.path)
         report(self.folder.path)
         return made
+
+    def start(self) -> tuple[keras.Model, Dataset]:
+        """Return the model before the steps, trained and measured, and the data."""
+        model, loaded = self.start_model()
+        data = self.read(model)
+        if model is None:
+            model = self.build(data)
+        check_fits(model, data.contract, where=self.recipe.model_path)
+        self.folder.begin(data.fingerprint)
+        return self.baseline(model, data, loaded), data
 
     def start_model(self) -> tuple[keras.Model | None, bool]:
         """Return the model to load, if the recipe loads one."""

@@ -6,7 +6,6 @@ error that says where it stands and which was meant.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib
 import json
@@ -21,15 +20,17 @@ from pydantic import Field, PrivateAttr, ValidationError
 from secateur.errors import RecipeError
 from secateur.recipe.mistakes import explain, suggest, told
 from secateur.recipe.positions import Positions, read_yaml, set_value
+from secateur.recipe.ranges import Space, space_of
 from secateur.recipe.sections import (
     DataSection,
+    ExploreSection,
     ExportSection,
     MeasureSection,
     ModelSection,
     Section,
     TrainSection,
 )
-from secateur.recipe.steps import parsed, to_step
+from secateur.recipe.steps import beside, to_step
 
 
 class Recipe(Section):
@@ -48,9 +49,11 @@ class Recipe(Section):
     steps: tuple[dict[str, Any], ...] = ()
     export: ExportSection = ExportSection()
     measure: MeasureSection = MeasureSection()
+    explore: ExploreSection | None = None
     seed: int = Field(default=0, ge=0)
 
     _folder: Path = PrivateAttr(default=Path())
+    _space: Space | None = PrivateAttr(default=None)
 
     @classmethod
     def load(cls, path: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -87,15 +90,10 @@ class Recipe(Section):
         except ValidationError as error:
             raise explain(error, positions, list(cls.model_fields)) from None
         recipe._folder = folder
-        for index, entry in enumerate(recipe.steps):
-            step = _beside(parsed(entry, positions, ("steps", index)), folder)
-            early = getattr(step, "rewind", None)
-            if early is not None and not Path(early).is_file():
-                raise RecipeError(
-                    f"there is no file {early}.",
-                    where=positions.at(("steps", index, *entry, "rewind")),
-                    mend="Name a .keras file, relative to the recipe.",
-                )
+        recipe._space = space_of(recipe.steps, positions)
+        if not recipe._space.ranges:
+            # A step that names a file that is not there is to be told now.
+            recipe.chain  # noqa: B018
         return recipe
 
     @property
@@ -110,9 +108,31 @@ class Recipe(Section):
 
     @cached_property
     def chain(self) -> tuple[Any, ...]:
-        """The steps as objects, in order; the recipe's seed is theirs where they name none."""
-        steps = (to_step(entry, seed=self.seed) for entry in self.steps)
-        return tuple(_beside(step, self._folder) for step in steps)
+        """The steps as objects, in order; the recipe's seed is theirs where they name none.
+
+        Raises:
+            RecipeError: a value is a range.
+        """
+        for each in self.space.ranges:
+            raise RecipeError(
+                "this is a range, from which `secateur explore` chooses; a run needs one value.",
+                where=each.where,
+                mend="Use `secateur explore` for this recipe, or give a value.",
+            )
+        return tuple(self.step_of(entry) for entry in self.steps)
+
+    def step_of(self, entry: Mapping[str, Any]) -> Any:
+        """Return the step of an entry; a file that it names is looked for beside the recipe.
+
+        Raises:
+            RecipeError: there is no such file, or the entry means nothing.
+        """
+        return beside(to_step(entry, seed=self.seed), self._folder)
+
+    @property
+    def space(self) -> Space:
+        """What the steps may be, where some of their values are ranges."""
+        return self._space or space_of(self.steps, Positions("recipe", {}))
 
     def builder(self) -> Callable[..., Any] | None:
         """Return the user's own function that builds the model, if the recipe names one.
@@ -134,14 +154,8 @@ class Recipe(Section):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all that the result depends on, in hex."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        text = json.dumps(self.model_dump(mode="json", exclude={"name", "explore"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _beside(step: Any, folder: Path) -> Any:
-    """Return a step whose file is looked for beside the recipe."""
-    early = getattr(step, "rewind", None)
-    return step if early is None else dataclasses.replace(step, rewind=folder / early)
 
 
 def _import(name: str, folder: Path) -> Callable[..., Any]:
