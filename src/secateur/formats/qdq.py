@@ -247,7 +247,7 @@ def _draw_together(graph: Graph) -> None:
                 "QuantizeLinear",
             ):
                 break
-            if after[0].op_type == "Add" and not _takes_bias(graph, conv, after[0], out):
+            if after[0].op_type == "Add" and not _takes_bias(graph, chain, after[0]):
                 break
             chain.append(after[0])
         moves = [node for node in chain if node.op_type in ("Squeeze", "Transpose")]
@@ -270,16 +270,26 @@ def _draw_together(graph: Graph) -> None:
         chain[-1].input[0] = at
 
 
-def _takes_bias(graph: Graph, conv: Any, node: Any, out: str) -> bool:
-    """Let a convolution without a bias take what is added to its channels, if that is a constant."""
+def _takes_bias(graph: Graph, chain: list[Any], node: Any) -> bool:
+    """Let a convolution without a bias take what is added to its channels, if that is a constant.
+
+    Args:
+        graph: the graph.
+        chain: the convolution, and what its output has gone through.
+        node: the addition.
+    """
+    conv, out = chain[0], chain[-1].output[0]
     other = next((name for name in node.input if name != out), "")
     bias = graph.arrays.get(other)
-    channels = graph.arrays.get(conv.input[1])
-    if len(conv.input) > 2 or bias is None or channels is None:
+    kernel = graph.arrays.get(conv.input[1])
+    if len(conv.input) > 2 or bias is None or kernel is None or bias.size != len(kernel):
         return False
-    if bias.ndim != 1 or len(bias) != len(channels):
+    # Channels come first until they are moved to the end.
+    last = any(each.op_type == "Transpose" for each in chain)
+    axis = bias.ndim - 1 if last else 1
+    if axis >= bias.ndim or bias.shape[axis] != bias.size:
         return False
-    conv.input.append(other)
+    conv.input.append(graph.array(bias.ravel(), "bias"))
     return True
 
 
