@@ -119,9 +119,7 @@ def fake_quantized(
 
     made = relaid(model, call, round_, name=f"{model.name}_int8")
     for layer in model.layers:
-        for source, target in zip(
-            layer.weights, made.get_layer(layer.name).weights, strict=True
-        ):
+        for source, target in zip(layer.weights, made.get_layer(layer.name).weights, strict=True):
             grid = quantization.weights.get(source.path)
             value = np.asarray(ops.convert_to_numpy(source))
             target.assign(value if grid is None else grid.rounded(value))

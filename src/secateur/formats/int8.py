@@ -46,8 +46,8 @@ def to_onnx_int8(model: keras.Model, quantization: Quantization, path: str | Pat
     static = quantization.mode == "static"
     grids = quantization.model_copy(update={"mode": "weights"})
     # The quantizers leave a mark in the trace, at the place where the model rounds.
-    marked = fake_quantized(model, grids, quantizer=_marker()) if static else fake_quantized(
-        model, grids
+    marked = (
+        fake_quantized(model, grids, quantizer=marker()) if static else fake_quantized(model, grids)
     )
     weights = _weights(model, quantization)
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def _dynamic(path: Path) -> Path:
     return out
 
 
-def _marker() -> Any:
+def marker() -> Any:
     """Return a layer class that leaves TensorFlow's own mark of a quantized tensor in a trace."""
     import keras
 

@@ -238,13 +238,18 @@ def _draw_together(graph: Graph) -> None:
         while chain[-1].op_type != "QuantizeLinear":
             out = chain[-1].output[0]
             after = readers[out]
-            if len(after) != 1 or out in ends or after[0].op_type not in (
-                "Squeeze",
-                "Transpose",
-                "Relu",
-                "Clip",
-                "Add",
-                "QuantizeLinear",
+            if (
+                len(after) != 1
+                or out in ends
+                or after[0].op_type
+                not in (
+                    "Squeeze",
+                    "Transpose",
+                    "Relu",
+                    "Clip",
+                    "Add",
+                    "QuantizeLinear",
+                )
             ):
                 break
             if after[0].op_type == "Add" and not _takes_bias(graph, chain, after[0]):

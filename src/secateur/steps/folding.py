@@ -195,7 +195,9 @@ def _obstacle(
 def _fill(old: Any, norm: Any, new: Any) -> None:
     """Give a layer made again the old one's weights times what the normalization does to them."""
     name, axes = _KERNELS[type(old)]
-    mean, variance = (to_numpy(x).astype(np.float64) for x in (norm.moving_mean, norm.moving_variance))
+    mean, variance = (
+        to_numpy(x).astype(np.float64) for x in (norm.moving_mean, norm.moving_variance)
+    )
     factor = 1 / np.sqrt(variance + norm.epsilon)
     if norm.scale:
         factor = factor * to_numpy(norm.gamma)

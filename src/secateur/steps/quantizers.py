@@ -94,8 +94,8 @@ class QuantizedKernel(keras.layers.Layer):
 
     def __init__(self, layer: Any, grid: Grid | dict[str, Any], **options: Any):
         super().__init__(**options)
-        self.layer = keras.saving.deserialize_keras_object(layer) if isinstance(layer, dict) else (
-            layer
+        self.layer = (
+            keras.saving.deserialize_keras_object(layer) if isinstance(layer, dict) else (layer)
         )
         self.quantizer = LearnedQuantizer(grid, name="quantizer")
         self.supports_masking = True
@@ -110,8 +110,11 @@ class QuantizedKernel(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Return what the layer gives with its kernel rounded."""
         kernel = self.layer.kernel
-        # The layer reads its own variable; inside the scope that is another tensor.
-        with keras.StatelessScope(state_mapping=[(kernel, self.quantizer(kernel))]):
+        # What the layer reads as its kernel is another tensor inside the scope. The scope hides
+        # one that may be around it, so it has to hand on all other variables as well.
+        others = [(v, v.value) for v in self.layer.variables if v is not kernel]
+        rounded_kernel = self.quantizer(keras.ops.convert_to_tensor(kernel))
+        with keras.StatelessScope(state_mapping=[*others, (kernel, rounded_kernel)]):
             return self.layer(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
