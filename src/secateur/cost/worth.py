@@ -50,7 +50,6 @@ class Worth:
 
 def worth(
     model: keras.Model,
-    rounded: keras.Model,
     quantization: Quantization,
     *,
     runtime: str = "onnxruntime",
@@ -61,8 +60,7 @@ def worth(
     """Return what the int8 file of a model saves.
 
     Args:
-        model: the model in float32.
-        rounded: the same, quantized.
+        model: the model of the quantization's result; its file in float32 is what is compared with.
         quantization: its grids.
         runtime: `onnxruntime` or `openvino`, which read the same file, or `litert`.
         batch: the rows of one call.
@@ -81,9 +79,9 @@ def worth(
         if runtime == "litert":
             from secateur.formats.litert_int8 import to_litert_int8
 
-            to_litert_int8(rounded, quantization, small)
+            to_litert_int8(model, quantization, small)
         else:
-            to_onnx_int8(rounded, quantization, small)
+            to_onnx_int8(model, quantization, small)
         files = {"float32": whole, "int8": small}
         taken = race(files, batch=batch, threads=threads, seconds=seconds, runtime=runtime)
         size = small.stat().st_size / whole.stat().st_size

@@ -55,8 +55,8 @@ class DynamicQuantizer(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Return the nearest values of the grid."""
-        low = ops.minimum(ops.min(inputs), 0.0)
-        high = ops.maximum(ops.max(inputs), 0.0)
+        low: Any = ops.minimum(ops.min(inputs), 0.0)
+        high: Any = ops.maximum(ops.max(inputs), 0.0)
         step = ops.maximum((high - low) / 255.0, 1e-30)
         zero = ops.clip(ops.round(-low / step), 0.0, 255.0)
         return rounded(inputs, ops.stop_gradient(step), ops.stop_gradient(zero), 0, 255)

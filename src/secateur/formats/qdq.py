@@ -77,6 +77,7 @@ class Graph:
         self.nodes = list(model.graph.node)
         self.arrays = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
         self._count = 0
+        self._held: dict[tuple[Any, ...], str] = {}
 
     def add(self, kind: str, inputs: list[str], domain: str = "", **attributes: Any) -> str:
         """Add a node and return the name of its output."""
@@ -88,10 +89,13 @@ class Graph:
 
     def array(self, values: np.ndarray, kind: str) -> str:
         """Add an initializer and return its name."""
-        name = self.fresh(kind)
         # A step of a whole tensor must stay without axes, or operators are not fused.
-        self.arrays[name] = np.array(values, order="C")
-        return name
+        values = np.array(values, order="C")
+        content = (str(values.dtype), values.shape, values.tobytes())
+        if content not in self._held:
+            self._held[content] = self.fresh(kind)
+            self.arrays[self._held[content]] = values
+        return self._held[content]
 
     def fresh(self, kind: str) -> str:
         """Return a name that is not taken."""
@@ -182,13 +186,14 @@ def pack_weights(graph: Graph, weights: dict[str, Weight]) -> None:
         if weight.grid.block and _pack_four(graph, name, array, weight):
             weight.found = True
             continue
-        made = [_stored(graph, part, each) for part, each in zip(parts, found, strict=True)]
-        if not all(made):
+        stored = [_stored(graph, part, each) for part, each in zip(parts, found, strict=True)]
+        made = [each for each in stored if each is not None]
+        if len(made) < len(parts):
             continue
         joined = made[0]
         if len(parts) > 1 or parts[0] is not array:
             axis = graph.array(np.array([0], np.int64), "axis")
-            each = [graph.add("Unsqueeze", [one, axis]) for one in made if one]
+            each = [graph.add("Unsqueeze", [one, axis]) for one in made]
             joined = graph.add("Concat", each, axis=0)
         for node in graph.nodes:
             for place, read in enumerate(node.input):

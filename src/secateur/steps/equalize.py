@@ -49,6 +49,7 @@ def equalize(found: list[Use], ends: tuple[str, ...]) -> int:
     """
     pairs = _pairs(found, ends)
     for _ in range(_ROUNDS):
+        one: Any
         for one, other in pairs:
             first, second = to_numpy(one.kernel), to_numpy(other.kernel)
             out, into = _axis_out(one), _axis_in(other)
@@ -58,7 +59,7 @@ def equalize(found: list[Use], ends: tuple[str, ...]) -> int:
             factor = np.where(np.isfinite(factor) & (factor > 0), factor, 1.0)
             one.kernel.assign(first / _along(factor, first.ndim, out))
             other.kernel.assign(second * _along(factor, second.ndim, into))
-            if one.use_bias:
+            if one.bias is not None:
                 one.bias.assign(to_numpy(one.bias) / factor)
     return len(pairs)
 
@@ -74,7 +75,7 @@ def correct_bias(layer: Any, error: np.ndarray, means: list[np.ndarray]) -> bool
     Returns:
         Whether it has a bias, and channels that can be told apart.
     """
-    if not layer.use_bias or getattr(layer, "data_format", None) == "channels_first":
+    if layer.bias is None or getattr(layer, "data_format", None) == "channels_first":
         return False
     mean = np.mean(means, axis=0)
     taps = error.reshape(-1, *error.shape[-2:]).sum(0)
