@@ -18,7 +18,9 @@ from secateur.errors import ModelError, OutputError
 from secateur.files import new_file
 from secateur.formats.grids import Grid, Quantization
 from secateur.formats.onnx import to_onnx
-from secateur.formats.qdq import Graph, Weight, insert_qdq, pack_weights
+from secateur.formats.onnx_graph import Graph, Weight
+from secateur.formats.packing import pack_weights
+from secateur.formats.qdq import insert_qdq
 from secateur.formats.quiet import quiet
 
 if TYPE_CHECKING:
