@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 
 from secateur.errors import DataError, PlanError
 from secateur.formats.calls import functional, uses
@@ -17,8 +18,8 @@ from secateur.formats.grids import Grid
 from secateur.graph.weights import to_numpy
 
 BINS = 2048
-# Clipped ranges that are tried, as shares of the whole range.
-_SHARES = np.linspace(0.2, 1.0, 81)
+# Where values are clipped by way of trial, as shares of the largest size.
+_SHARES = np.linspace(0.05, 1.0, 96)
 
 
 class Histogram:
@@ -174,7 +175,8 @@ def observed(
     probe: Any = keras.Model(model.input, [tensors[key] for key in keys])
     found = {key: Histogram() for key in keys}
     for x in batches:
-        values = probe(x, training=False)
+        # A model with one output gives it without a list around it.
+        values = tree.flatten(probe(x, training=False))
         for key, value in zip(keys, values, strict=True):
             found[key].add(to_numpy(value))
     return found
@@ -196,6 +198,6 @@ def _best(histogram: Histogram, error: Callable[[float, float], float]) -> tuple
     low, high = histogram.low, histogram.high
     if low == high:
         return low, high
-    errors = [error(low * share, high * share) for share in _SHARES]
-    share = float(_SHARES[int(np.argmin(errors))])
-    return low * share, high * share
+    reach = max(-low, high)
+    ranges = [(max(low, -share * reach), min(high, share * reach)) for share in _SHARES.tolist()]
+    return min(ranges, key=lambda ends: error(*ends))
