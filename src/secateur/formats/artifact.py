@@ -5,6 +5,7 @@ manifest.json    what the model takes and gives, and the hash and size of every 
 model.onnx       the model as it is scored
 model.keras      the same model as it is trained further
 contract.json    what a valid row of data is (absent where the model came without one)
+quantization.json  the grids that the numbers of an int8 model lie on (absent of a float32 one)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
 MODEL = "model.onnx"
+QUANTIZATION = "quantization.json"
 KERAS = "model.keras"
 
 # A manifest is a page of text; more than this is not one, and is not worth parsing.
@@ -53,11 +55,16 @@ class TensorSpec(_Value):
 
 
 class Parity(_Value):
-    """How far the exported model was from the Keras model, on `rows` rows."""
+    """How far the exported model was from the Keras model, on `rows` rows.
+
+    Attributes:
+        agreement: of an int8 file, the share of rows with the answer of the fake-quantized model.
+    """
 
     tolerance: float
     max_difference: float
     rows: int
+    agreement: float | None = None
 
 
 class Manifest(_Value):

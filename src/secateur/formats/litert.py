@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     import keras
 
 
-def to_litert(model: keras.Model, path: str | Path) -> None:
+def to_litert(model: keras.Model, path: str | Path, *, integers: bool = False) -> None:
     """Write `model` for LiteRT to `path`, quietly, as `model.export` of Keras does.
 
     Args:
         model: a built model; its first axis is free in the file.
         path: the file to write; it is replaced if it exists.
+        integers: let the converter store large weights in eight bits.
 
     Raises:
         ModelError: LiteRT has no operation for a part of the model.
@@ -39,7 +40,10 @@ def to_litert(model: keras.Model, path: str | Path) -> None:
         written = Path(folder) / "model.tflite"
         try:
             with quiet():
-                model.export(str(written), format="litert", verbose=False)
+                import tensorflow as tf
+
+                options = {"optimizations": [tf.lite.Optimize.DEFAULT]} if integers else {}
+                model.export(str(written), format="litert", verbose=False, **options)
         except ImportError as error:
             raise MissingExtraError(
                 f"the package {error.name} is not installed.",

@@ -22,14 +22,16 @@ from secateur.formats.artifact import (
     KERAS,
     MANIFEST,
     MODEL,
+    QUANTIZATION,
     Artifact,
     Manifest,
     entry_for,
     files_of,
 )
 from secateur.formats.folder import new_folder
+from secateur.formats.grids import Quantization
 from secateur.formats.inputs import input_names, input_structure
-from secateur.formats.parity import Inputs, compare, random_inputs
+from secateur.formats.parity import Inputs, compare, compare_rounded, random_inputs
 from secateur.formats.quiet import quiet
 from secateur.formats.signature import check_contract, output_kind, specs
 from secateur.formats.translation import handlers, traced
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 # Old enough for every ONNX Runtime in use, new enough for all that Keras needs.
 OPSET = 17
 BATCH = "batch"
+# The share of rows on which an int8 file must give the answer of the fake-quantized model.
+AGREEMENT = 0.99
 
 _PACKAGES = (
     "secateur",
@@ -94,6 +98,7 @@ def export(
     data_fingerprint: str | None = None,
     tolerance: float = 1e-3,
     overwrite: bool = False,
+    quantization: Quantization | None = None,
 ) -> Artifact:
     """Write `model` as an artifact: everything that scoring needs, checked against the model.
 
@@ -112,6 +117,8 @@ def export(
         data_fingerprint: the fingerprint of the data it was trained on.
         tolerance: the largest difference from the model that is accepted.
         overwrite: replace an artifact that is already at `out`.
+        quantization: the grids of a quantized model: the file then has its weights in integers, and
+            must give the answers of the fake-quantized model on 99 % of the sample.
 
     Raises:
         OutputError: `out` exists, or cannot be written.
@@ -122,7 +129,7 @@ def export(
 
     with new_folder(out, replaces=MANIFEST if overwrite else None) as folder:
         try:
-            to_onnx(model, folder / MODEL)
+            _write(model, folder / MODEL, quantization)
         except OutputError as error:
             error.where = str(out)
             raise
@@ -136,13 +143,16 @@ def export(
         if contract is not None:
             check_contract(inputs, outputs, contract)
             contract.save(folder / CONTRACT)
-        parity = compare(
-            _caller(model),
-            folder / MODEL,
-            inputs,
-            random_inputs(inputs, contract) if sample is None else sample,
-            tolerance=tolerance,
-        )
+        if quantization is None:
+            rows = random_inputs(inputs, contract) if sample is None else sample
+            parity = compare(_caller(model), folder / MODEL, inputs, rows, tolerance=tolerance)
+        else:
+            from secateur.formats.fake import fake_quantized
+
+            rows = random_inputs(inputs, contract, rows=512) if sample is None else sample
+            twin = _caller(fake_quantized(model, quantization))
+            parity = compare_rounded(twin, folder / MODEL, inputs, rows, least=AGREEMENT)
+            (folder / QUANTIZATION).write_text(quantization.to_json(), encoding="utf-8")
         _save_keras(model, folder / KERAS)
         manifest = Manifest(
             name=name or model.name,
@@ -161,6 +171,15 @@ def export(
         )
         manifest.save(folder / MANIFEST)
     return Artifact(Path(out), manifest, contract)
+
+
+def _write(model: keras.Model, path: Path, quantization: Quantization | None) -> None:
+    if quantization is None:
+        to_onnx(model, path)
+    else:
+        from secateur.formats.int8 import to_onnx_int8
+
+        to_onnx_int8(model, quantization, path)
 
 
 def _caller(model: keras.Model) -> Callable[[dict[str, np.ndarray]], np.ndarray]:

@@ -58,6 +58,69 @@ def compare(
     return Parity(tolerance=tolerance, max_difference=difference, rows=len(expected))
 
 
+def compare_rounded(
+    call: Callable[[dict[str, np.ndarray]], np.ndarray],
+    path: Path,
+    inputs: tuple[TensorSpec, ...],
+    sample: Inputs,
+    *,
+    least: float,
+) -> Parity:
+    """Return how far the int8 file at `path` is from `call`, the fake-quantized model.
+
+    Integers and float32 now and then round the other way, by one step; so it is the answers that
+    are compared. The file runs on the first row alone as well, which shows that its batch is free.
+
+    Args:
+        call: the fake-quantized model.
+        path: the file.
+        inputs: what it takes.
+        sample: rows to compare on.
+        least: the share of rows, from 0 to 1, whose answer must be the same.
+
+    Raises:
+        ModelError: the model's own outputs are not finite.
+        ArtifactError: fewer rows agree.
+    """
+    feed = feed_for(inputs, sample)
+    expected = call(feed)
+    if not np.isfinite(expected).all():
+        raise ModelError(
+            "the model's outputs are not finite numbers on the sample.",
+            mend="Train it again with a smaller learning rate, or check its input for NaN.",
+        )
+    session = open_session(path)
+    found = np.asarray(session.run(None, feed)[0])
+    session.run(None, {name: array[:1] for name, array in feed.items()})
+    difference = _difference(expected, found)
+    share = agreement(expected, found)
+    if not share >= least:
+        raise ArtifactError(
+            f"the int8 file gives the answer of the fake-quantized model on {share:.1%} of "
+            f"{len(expected)} rows, fewer than {least:.1%}.",
+            mend="Give a larger sample of real rows, or keep the layer that differs in float32.",
+        )
+    return Parity(
+        tolerance=difference, max_difference=difference, rows=len(expected), agreement=share
+    )
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the share of rows of two outputs with the same answer.
+
+    That is the largest of several, the side of one half for one between 0 and 1, and else a value
+    within a hundredth of the largest.
+    """
+    one, other = (np.asarray(each).reshape(len(each), -1) for each in (one, other))
+    if one.shape[1] > 1:
+        same = one.argmax(1) == other.argmax(1)
+    elif one.min() >= 0 and one.max() <= 1:
+        same = (one[:, 0] > 0.5) == (other[:, 0] > 0.5)
+    else:
+        same = np.abs(one - other)[:, 0] <= 0.01 * max(float(np.abs(one).max()), 1e-12)
+    return float(same.mean())
+
+
 def _difference(expected: np.ndarray, found: np.ndarray) -> float:
     if expected.shape != found.shape:
         raise ArtifactError(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from secateur.cost.cost import Cost
     from secateur.data.dataset import Dataset
+    from secateur.formats.grids import Quantization
     from secateur.planning.plan import Plan
     from secateur.planning.sensitivity import Sensitivity
     from secateur.steps.training import Curve
@@ -60,6 +61,8 @@ class Result:
         stages: the models on the way, the last one being `model`.
         sensitivities: what was measured of each group before it was decided which units go.
         curves: one a training, by the name of its stage.
+        quantization: the grids that the model's weights lie on and its activations are to be
+            rounded to, if it was quantized.
     """
 
     model: keras.Model
@@ -70,6 +73,7 @@ class Result:
     stages: tuple[Stage, ...] = ()
     curves: tuple[tuple[str, Curve], ...] = ()
     sensitivities: tuple[Sensitivity, ...] = ()
+    quantization: Quantization | None = None
 
     @property
     def plan(self) -> Plan | None:
@@ -88,6 +92,8 @@ def joined(results: Sequence[Result]) -> Result:
         stages=tuple(stage for result in results for stage in result.stages),
         curves=tuple(curve for result in results for curve in result.curves),
         sensitivities=tuple(each for result in results for each in result.sensitivities),
+        # A step that comes after moves the weights off their grid.
+        quantization=results[-1].quantization,
     )
 
 

@@ -1,0 +1,88 @@
+"""Do integers pay? The float32 file and the int8 file, timed in turn on one runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.cost.race import race, ratio
+from secateur.cost.runtimes import TITLE, check_runtime, write_for
+from secateur.formats.grids import Quantization
+from secateur.formats.int8 import to_onnx_int8
+
+if TYPE_CHECKING:
+    import keras
+
+# Integers that save less time than this are not worth their rounding.
+LEAST = 0.95
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What integers save on a runtime.
+
+    Args:
+        runtime: the runtime that both files were timed on.
+        batch: the rows of one call.
+        time: the share of the time that is left.
+        size: the share of the bytes that is left.
+    """
+
+    runtime: str
+    batch: int
+    time: float
+    size: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether the int8 file is the faster one."""
+        return self.time <= LEAST
+
+    def __str__(self) -> str:
+        verdict = "int8 pays" if self.pays else "int8 does not pay, so float32 is kept"
+        return (
+            f"{TITLE[self.runtime]}, batch {self.batch}: {self.time:.2f} of the time, "
+            f"{self.size:.2f} of the bytes: {verdict}"
+        )
+
+
+def worth(
+    model: keras.Model,
+    quantization: Quantization,
+    *,
+    runtime: str = "onnxruntime",
+    batch: int = 32,
+    threads: int = 1,
+    seconds: float = 2.0,
+) -> Worth:
+    """Return what the int8 file of a model saves.
+
+    Args:
+        model: the model of the quantization's result; its file in float32 is what is compared with.
+        quantization: its grids.
+        runtime: `onnxruntime` or `openvino`, which read the same file, or `litert`.
+        batch: the rows of one call.
+        threads: the threads that one call may use.
+        seconds: how long both are timed.
+
+    Raises:
+        ModelError: the runtime cannot run one of the files.
+        MissingExtraError: the runtime is not installed.
+    """
+    check_runtime(runtime)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole = write_for(model, runtime, folder)
+        small = folder / f"int8{whole.suffix}"
+        if runtime == "litert":
+            from secateur.formats.litert_int8 import to_litert_int8
+
+            to_litert_int8(model, quantization, small)
+        else:
+            to_onnx_int8(model, quantization, small)
+        files = {"float32": whole, "int8": small}
+        taken = race(files, batch=batch, threads=threads, seconds=seconds, runtime=runtime)
+        size = small.stat().st_size / whole.stat().st_size
+    return Worth(runtime, batch, ratio(taken["float32"], taken["int8"]), size)

@@ -1,0 +1,294 @@
+"""Quantize: eight bits to a number, ranges from data, float32 where integers cost too much."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from secateur.cost.measure import measure
+from secateur.errors import DataError, PlanError
+from secateur.evaluation.evaluate import evaluate
+from secateur.formats.calls import Use, uses
+from secateur.formats.fake import fake_quantized
+from secateur.formats.grids import MODES, Grid, Mode, Quantization
+from secateur.formats.parity import agreement
+from secateur.graph.weights import copied, to_numpy
+from secateur.steps.aware import train
+from secateur.steps.calibration import Histogram, method_of, observed
+from secateur.steps.equalize import correct_bias, equalize
+from secateur.steps.exclusion import excluded
+from secateur.steps.folding import fold
+from secateur.steps.regions import KERNELS, Regions, regions
+from secateur.steps.result import Note, Result, Stage
+from secateur.steps.rounding import grid_of, put_on_grids, stored_bytes, weight_grids
+
+if TYPE_CHECKING:
+    from secateur.data.dataset import Dataset
+    from secateur.steps.training import Curve
+
+STEP = "quantize"
+LEAST = 32
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Round a model's weights, and find the ranges to round its activations to.
+
+    The result's model computes in float32, in stock layers, with its weights on their grids; the
+    grids are in the result's `quantization`, for `fake_quantized` and for the export.
+
+    Args:
+        to: the type of the integers; `int8` is the one there is.
+        mode: `static` for products of convolutions and Dense layers in integers, with fixed ranges;
+            `dynamic` for those of Dense and LSTM kernels, with ranges found at each call;
+            `weights` for integers in the file alone.
+        bits: 4 stores Dense kernels in four bits, in mode `weights`.
+        calibration: how a range comes of the values seen: `minmax`, `percentile`, `entropy`, `mse`.
+        equalize: even out the ranges of channels between layers first.
+        correct_bias: take out of the biases what rounding shifts on average.
+        reduce_range: seven bits for weights: on x86 processors without VNNI sums of eight-bit
+            products can overflow.
+        epochs: above 0, train on with rounding in place, the steps being learned (static mode).
+        learning_rate: the highest rate of that training.
+        max_drop: keep the most sensitive layers in float32 until the metric on the validation rows
+            is within so many points.
+        keep: layers that stay in float32, by name.
+        samples: how many training rows the ranges are taken from.
+        seed: which rows these are.
+    """
+
+    to: str = "int8"
+    mode: Mode = "static"
+    bits: int = 8
+    calibration: str = "minmax"
+    equalize: bool = True
+    correct_bias: bool = True
+    reduce_range: bool = False
+    epochs: int = 0
+    learning_rate: float = 1e-4
+    max_drop: float | None = None
+    keep: tuple[str, ...] = ()
+    samples: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choice("to", self.to, ("int8",))
+        _check_choice("mode", self.mode, MODES)
+        _check_choice("bits", self.bits, (4, 8))
+        method_of(self.calibration)
+        if self.bits == 4 and self.mode != "weights":
+            raise _wrong("bits", f"4 goes with mode='weights', received mode={self.mode!r}")
+        if self.epochs and self.mode != "static":
+            raise _wrong("epochs", f"training goes with mode='static', received {self.mode!r}")
+        if self.epochs < 0:
+            raise _wrong("epochs", f"it must be 0 or more, received {self.epochs}")
+        if self.max_drop is not None and self.max_drop < 0:
+            raise _wrong("max_drop", f"it must be 0 or more, received {self.max_drop}")
+
+    def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
+        """Return the quantized model; the given one is untouched.
+
+        Args:
+            model: a built functional or Sequential model.
+            data: for ranges, sensitivity and training; only `weights` and `dynamic` without
+                max_drop do without it.
+
+        Raises:
+            DataError: there is no data where it is needed, too little of it, or of another shape.
+            PlanError: there is no such layer to keep, or nothing to quantize.
+            ModelError: the model has no functional graph.
+        """
+        start = time.perf_counter()
+        folded = fold(model)
+        notes = list(folded.notes)
+        found, ends = uses(folded.model)
+        self._check_kept(folded.model)
+        x = self._rows(folded.model, data)
+        if self.equalize and self.mode == "static":
+            count = equalize(found, ends)
+            notes.append(Note(STEP, "done", f"ranges equalized between {count} pairs of layers"))
+        seen = self._seen(folded.model, found, x)
+
+        def attempt(kept: tuple[str, ...]) -> tuple[keras.Model, Quantization, list[Note]]:
+            return self._rounded(folded.model, found, seen, kept)
+
+        kept = self.keep
+        if self.max_drop is not None and data is not None:
+            whole = evaluate(model, data.validation)
+            kept, tried = excluded(
+                attempt, found, data, whole=whole, max_drop=self.max_drop, keep=self.keep, x=x
+            )
+            notes += tried
+        rounded, quantization, told = attempt(kept)
+        notes += told
+        stages = [Stage("quantized", rounded, time.perf_counter() - start)]
+        curves: list[tuple[str, Curve]] = []
+        if self.epochs and data is not None:
+            begin = time.perf_counter()
+            rounded, quantization, curve = train(
+                rounded,
+                quantization,
+                regions(found, kept),
+                data,
+                epochs=self.epochs,
+                learning_rate=self.learning_rate,
+                seed=self.seed,
+            )
+            notes.append(Note(STEP, "done", f"{curve.epochs} epochs with rounding in place"))
+            stages.append(Stage("quantized, trained", rounded, time.perf_counter() - begin))
+            curves.append(("quantized, trained", curve))
+        before = measure(model)
+        size = stored_bytes(rounded, quantization.weights)
+        after = measure(rounded).model_copy(update={"bytes": size})
+        return Result(
+            rounded,
+            before,
+            after,
+            notes=tuple(notes),
+            stages=tuple(stages),
+            curves=tuple(curves),
+            quantization=quantization,
+        )
+
+    def _rows(self, model: Any, data: Dataset | None) -> Any:
+        if data is None:
+            if self.mode == "static" or self.max_drop is not None:
+                needs = "static quantization" if self.max_drop is None else "max_drop"
+                raise DataError(
+                    f"{needs} needs data, and none was given.",
+                    where=STEP,
+                    mend="Pass a Dataset, or use mode='weights'.",
+                )
+            return None
+        if self.max_drop is not None and not data.validation.rows:
+            raise DataError(
+                "max_drop needs validation rows to judge a model on, and there are none.",
+                where=STEP,
+                mend="Pass a Dataset with a validation split.",
+            )
+        x, _ = data.train.sample(self.samples, seed=self.seed)
+        rows = len(tree.flatten(x)[0])
+        if rows < LEAST and self.mode == "static":
+            raise DataError(
+                f"calibration needs at least {LEAST} rows, and received {rows}.",
+                where=STEP,
+                mend="Give more training rows, or raise `samples`.",
+            )
+        for tensor, array in zip(model.inputs, tree.flatten(x), strict=False):
+            fits = len(tensor.shape) == array.ndim and all(
+                a is None or a == b for a, b in zip(tensor.shape[1:], array.shape[1:], strict=True)
+            )
+            if not fits:
+                raise DataError(
+                    f"the model takes rows of shape {tuple(tensor.shape[1:])}, and the calibration "
+                    f"data has {array.shape[1:]}.",
+                    where=tensor.name,
+                    mend="Give the data that the model was trained on.",
+                )
+        return x
+
+    def _check_kept(self, model: Any) -> None:
+        names = [layer.name for layer in model.layers]
+        for name in self.keep:
+            if name not in names:
+                raise PlanError(
+                    f"there is no layer {name!r} to keep.",
+                    where=f"{STEP}.keep",
+                    mend=f"Layers are {', '.join(names[:8])}{', ...' if names[8:] else ''}.",
+                )
+
+    def _seen(self, model: Any, found: list[Use], x: Any) -> dict[str, Histogram]:
+        """Return what was seen of every tensor that may be rounded."""
+        if self.mode != "static":
+            return {}
+        keys = sorted(set(regions(found).sources.values()) | set(regions(found).sources))
+        return observed(model, keys, batches(x)) if keys else {}
+
+    def _rounded(
+        self,
+        folded: keras.Model,
+        found: list[Use],
+        seen: dict[str, Histogram],
+        kept: tuple[str, ...],
+    ) -> tuple[keras.Model, Quantization, list[Note]]:
+        """Return a copy with its weights on grids, the grids, and notes."""
+        model = copied(folded)
+        why = {name: "kept as asked" if name in self.keep else "sensitive" for name in kept}
+        if self.mode != "static":
+            grids, without = weight_grids(model, kept, bits=self.bits)
+            why |= dict.fromkeys(without, "no rule for its weights")
+            put_on_grids(model, grids)
+            return model, *self._told(Quantization(mode=self.mode, weights=grids, kept=why))
+        chosen = regions(found, kept)
+        grids = self._static(model, chosen, seen)
+        calibrate = method_of(self.calibration)
+        ranges = {key: Grid.between(*calibrate(seen[key])) for key in set(chosen.sources.values())}
+        activations = {key: ranges[source] for key, source in chosen.sources.items()}
+        for layer in model.layers:
+            heavy = any(len(weight.shape) > 1 for weight in layer.weights)
+            if heavy and layer.name not in chosen.kernels and layer.name not in why:
+                kind = type(layer).__name__
+                why[layer.name] = f"{kind} has no integer operator with fixed ranges"
+        made = Quantization(weights=grids, activations=activations, kept=why)
+        return model, *self._told(made)
+
+    def _static(self, model: Any, chosen: Regions, seen: dict[str, Histogram]) -> dict[str, Grid]:
+        grids = {}
+        for name, inputs in chosen.kernels.items():
+            layer = model.get_layer(name)
+            kernel = to_numpy(layer.kernel)
+            bits = 7 if self.reduce_range else 8
+            grid = grid_of(layer.kernel, KERNELS[type(layer)], bits=bits)
+            grids[layer.kernel.path] = grid
+            error = grid.rounded(kernel) - kernel
+            layer.kernel.assign(grid.rounded(kernel))
+            if self.correct_bias:
+                correct_bias(layer, error, [np.asarray(seen[key].mean) for key in inputs])
+        return grids
+
+    def _told(self, made: Quantization) -> tuple[Quantization, list[Note]]:
+        notes = [
+            Note(STEP, "skipped", f"stays in float32: {why}", name)
+            for name, why in made.kept.items()
+        ]
+        if not made.weights:
+            notes.append(Note(STEP, "skipped", "no weight could be quantized"))
+        what = f"{len(made.weights)} weights, {len(made.activations)} activations, {made.mode}"
+        return made, [Note(STEP, "done", what), *notes]
+
+
+def batches(x: Any, size: int = _BATCH) -> Iterator[Any]:
+    """Yield slices of some rows."""
+    rows = len(tree.flatten(x)[0])
+    for start in range(0, rows, size):
+        yield tree.map_structure(lambda array, at=start: array[at : at + size], x)
+
+
+def judged(model: keras.Model, quantization: Quantization, x: Any) -> float:
+    """Return the share of rows on which rounding leaves a model's answer as it was."""
+    rounded = fake_quantized(model, quantization)
+    pairs = [(model(part, training=False), rounded(part, training=False)) for part in batches(x)]
+    one, other = (
+        np.concatenate([to_numpy(each) for each in side]) for side in zip(*pairs, strict=True)
+    )
+    return agreement(one, other)
+
+
+def _check_choice(name: str, value: object, known: tuple[Any, ...]) -> None:
+    if value not in known:
+        raise PlanError(
+            f"there is no {name} {value!r}.",
+            where=f"{STEP}.{name}",
+            mend=f"Use {' or '.join(repr(each) for each in known)}.",
+        )
+
+
+def _wrong(name: str, what: str) -> PlanError:
+    return PlanError(f"{name}: {what}.", where=f"{STEP}.{name}", mend=f"Change {name} or mode.")

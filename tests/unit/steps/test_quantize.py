@@ -1,0 +1,201 @@
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from secateur import read
+from secateur.errors import ArtifactError, DataError, ModelError, PlanError
+from secateur.evaluation.evaluate import evaluate
+from secateur.formats.fake import fake_quantized
+from secateur.formats.grids import Quantization
+from secateur.formats.int8 import operators, to_onnx_int8
+from secateur.formats.onnx import export, to_onnx
+from secateur.formats.parity import agreement
+from secateur.formats.predictor import Predictor, open_session
+from secateur.steps.chain import chain
+from secateur.steps.finetune import FineTune
+from secateur.steps.prune import Prune
+from secateur.steps.quantize import Quantize, judged
+from unit.steps.quantized import image_model, sequence_model, table_model, trained
+from zoo import ZOO, inputs_of, model_of, outputs
+
+
+def predicted(path, x):
+    session = open_session(path)
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "kind"),
+    [
+        (image_model, {}, "QLinearConv"),
+        (image_model, {"calibration": "mse", "equalize": False}, "QLinearConv"),
+        (image_model, {"mode": "weights"}, None),
+        (table_model, {}, "QGemm"),
+        (table_model, {"mode": "dynamic"}, "DynamicQuantizeMatMul"),
+        (table_model, {"mode": "weights", "bits": 4}, "MatMulNBits"),
+        (sequence_model, {"mode": "dynamic"}, "DynamicQuantizeLSTM"),
+        (sequence_model, {"mode": "weights"}, None),
+    ],
+)
+def test_the_int8_file_answers_as_the_fake_quantized_model(build, options, kind, tmp_path):
+    model, data = trained(build)
+    before = [np.array(weight) for weight in model.weights]
+    result = Quantize(**options)(model, data)
+    for old, weight in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, np.array(weight))
+    assert result.quantization is not None
+    x, _ = data.train.sample(400)
+    fake = np.asarray(fake_quantized(result.model, result.quantization)(x, training=False))
+    to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
+    assert agreement(fake, predicted(tmp_path / "int8.onnx", x)) >= 0.99
+    assert judged(result.model, result.quantization, x) >= 0.97
+    found = operators(tmp_path / "int8.onnx")
+    assert kind is None or found.get(kind)
+    if kind == "QLinearConv":
+        assert not {"Conv", "FusedConv", "Add", "Relu", "Clip"} & set(found)
+    assert result.after.bytes < 0.32 * result.before.bytes
+
+
+def test_a_large_file_is_a_quarter(tmp_path):
+    x = inputs = keras.Input((256,))
+    for _ in range(3):
+        x = layers.Dense(1024, activation="relu")(x)
+    model = keras.Model(inputs, layers.Dense(4)(x))
+    rng = np.random.default_rng(0)
+    data = read((rng.normal(size=(200, 256)).astype("float32"), rng.integers(0, 4, 200)))
+    result = Quantize()(model, data)
+    to_onnx(model, tmp_path / "float.onnx")
+    to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
+    sizes = [(tmp_path / name).stat().st_size for name in ("int8.onnx", "float.onnx")]
+    assert sizes[0] <= 0.255 * sizes[1]
+
+
+def test_training_with_rounding_learns_the_steps(tmp_path):
+    model, data = trained(image_model)
+    plain = Quantize(calibration="percentile")(model, data)
+    result = Quantize(calibration="percentile", epochs=1, learning_rate=1e-3)(model, data)
+    assert result.quantization.weights.keys() == plain.quantization.weights.keys()
+    assert result.quantization.activations != plain.quantization.activations
+    assert {type(each).__module__.split(".")[0] for each in result.model.layers} == {"keras"}
+    for path, grid in result.quantization.weights.items():
+        (weight,) = (each for each in result.model.weights if each.path == path)
+        np.testing.assert_array_equal(grid.rounded(np.array(weight)), np.array(weight))
+    fake = fake_quantized(result.model, result.quantization)
+    x, _ = data.train.sample(400)
+    to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
+    assert agreement(np.asarray(fake(x)), predicted(tmp_path / "int8.onnx", x)) >= 0.99
+    assert evaluate(fake, data.validation).accuracy >= (
+        evaluate(model, data.validation).accuracy - 0.05
+    )
+
+
+def test_the_artifact_carries_the_int8_file(tmp_path):
+    model, data = trained(image_model)
+    result = Quantize()(model, data)
+    x, _ = data.validation.sample(200)
+    made = export(result.model, tmp_path / "a", quantization=result.quantization, sample=x)
+    assert made.manifest.parity.agreement >= 0.99
+    fake = fake_quantized(result.model, result.quantization)
+    assert agreement(np.asarray(fake(x)), Predictor(tmp_path / "a").predict(x)) >= 0.99
+    saved = (tmp_path / "a" / "quantization.json").read_text()
+    assert Quantization.from_json(saved) == result.quantization
+
+
+def test_the_result_loads_where_secateur_is_not_installed(tmp_path):
+    model, data = trained(image_model)
+    result = Quantize()(model, data)
+    result.model.save(tmp_path / "m.keras")
+    program = f"""
+import sys
+sys.modules["secateur"] = None
+import keras
+print(len(keras.models.load_model({str(tmp_path / "m.keras")!r}, safe_mode=True).layers))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == str(len(result.model.layers)), done.stderr
+
+
+def test_widths_of_a_pruned_model_stay():
+    model, data = trained(image_model)
+    pruned = Prune(macs=0.6, by="l2", round_to=2)(model, data).model
+    widths = [each.filters for each in pruned.layers if isinstance(each, layers.Conv2D)]
+    result = Quantize()(pruned, data)
+    kept = [each.filters for each in result.model.layers if isinstance(each, layers.Conv2D)]
+    assert kept == widths
+
+
+def test_a_step_behind_it_drops_the_quantization():
+    model, data = trained(table_model)
+    assert chain(Quantize())(model, data).quantization is not None
+    assert chain(Quantize(), FineTune(epochs=1))(model, data).quantization is None
+
+
+def test_layers_that_are_kept_stay_in_float32(tmp_path):
+    model, data = trained(image_model)
+    result = Quantize(keep=("conv2d",))(model, data)
+    assert "conv2d" in result.quantization.kept
+    assert not any(path.startswith("conv2d/") for path in result.quantization.weights)
+    to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
+
+
+def test_no_drop_allowed_keeps_what_is_sensitive():
+    model, data = trained(image_model)
+    tight = Quantize(max_drop=0.0, samples=200)(model, data)
+    assert any("sensitive layers" in note.what for note in tight.notes)
+    whole = evaluate(model, data.validation).accuracy
+    fake = fake_quantized(tight.model, tight.quantization)
+    assert evaluate(fake, data.validation).accuracy >= whole - 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(ZOO))
+def test_every_wiring_can_be_stored_in_integers(name, tmp_path):
+    model = model_of(name)
+    x = inputs_of(model)
+    result = Quantize(mode="weights")(model)
+    found = fake_quantized(result.model, result.quantization)
+    for one, other in zip(outputs(result.model, x), outputs(found, x), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mode": "half"}, "no mode 'half'"),
+        ({"to": "int3"}, "no to 'int3'"),
+        ({"bits": 5}, "no bits 5"),
+        ({"bits": 4}, "4 goes with mode='weights'"),
+        ({"calibration": "best"}, "no calibration 'best'"),
+        ({"epochs": 2, "mode": "dynamic"}, "mode='static'"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(options, words):
+    with pytest.raises(PlanError, match=words):
+        Quantize(**options)
+
+
+def test_data_that_cannot_calibrate_is_refused():
+    model, data = trained(table_model)
+    with pytest.raises(DataError, match="static quantization needs data"):
+        Quantize()(model)
+    with pytest.raises(DataError, match="at least 32 rows, and received 20"):
+        Quantize(samples=20)(model, data)
+    with pytest.raises(DataError, match=r"rows of shape \(12,\)"):
+        Quantize()(model, trained(image_model)[1])
+    with pytest.raises(PlanError, match="no layer 'nobody'"):
+        Quantize(keep=("nobody",))(model, data)
+
+
+def test_a_quantization_of_another_model_is_refused(tmp_path):
+    model, data = trained(table_model)
+    other, _ = trained(image_model)
+    made = Quantize()(model, data).quantization
+    with pytest.raises(ModelError, match="another model"):
+        to_onnx_int8(other, made, tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match="quantization"):
+        Quantization.from_json(json.dumps({"mode": "none"}))
