@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from secateur.steps.healing import heal
     from secateur.steps.masks import mask
     from secateur.steps.prune import Prune
+    from secateur.steps.quantize import Quantize
     from secateur.steps.regularize import Regularize
     from secateur.steps.sparsify import Sparsify
 
@@ -37,6 +38,7 @@ _HOMES = {
     "FineTune": "secateur.steps.finetune",
     "Plan": "secateur.planning.plan",
     "Prune": "secateur.steps.prune",
+    "Quantize": "secateur.steps.quantize",
     "Regularize": "secateur.steps.regularize",
     "Sparsify": "secateur.steps.sparsify",
     "chain": "secateur.steps.chain",
@@ -60,6 +62,7 @@ __all__ = [
     "FineTune",
     "Plan",
     "Prune",
+    "Quantize",
     "Regularize",
     "SecateurError",
     "Sparsify",

@@ -16,11 +16,13 @@ import secateur
 from secateur.cost.cost import Latency
 from secateur.cost.measure import measure
 from secateur.cost.race import race
+from secateur.cost.worth import worth
 from secateur.data.read import read
 from secateur.errors import ModelError
 from secateur.evaluation.evaluate import evaluate, predict
 from secateur.evaluation.metrics import Metrics, metrics
 from secateur.formats.artifact import Artifact
+from secateur.formats.grids import Quantization
 from secateur.formats.onnx import export
 from secateur.formats.predictor import Predictor
 from secateur.job import account
@@ -42,12 +44,17 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _PARITY_ROWS = 64
+# Integers are compared by their answers, of which one in a hundred may differ.
+_AGREEMENT_ROWS = 512
 _TITLES = {
     "cut": "After the cut",
     "rewound": "Cut and rewound",
     "healed": "Healed",
     "fine-tuned": "Fine-tuned",
     "sparse": "With zeros",
+    "regularized": "Regularized",
+    "factorized": "Low rank",
+    "quantized": "Weights on int8 grids",
 }
 
 
@@ -274,6 +281,8 @@ class _Job:
             [{"stage": title, "metrics": curve.metrics} for title, curve in result.curves],
         )
         self.folder.put(f"{name} notes", [str(note) for note in result.notes])
+        integers = result.quantization
+        self.folder.put(f"{name} integers", None if integers is None else integers.to_json())
         self.folder.put(f"{name} sensitivity", account.sensitivity(result.sensitivities))
         self.keep(name, made)
         self.folder.forget(f"step-{index + 1}")
@@ -303,23 +312,46 @@ class _Job:
         """The names under which baseline and steps keep what they did."""
         return ["baseline", *(f"step {i + 1}" for i in range(len(self.recipe.steps)))]
 
+    def integers(self, model: keras.Model) -> Quantization | None:
+        """Return the grids of the last step's weights, if it made any and integers are faster."""
+        told = self.folder.get(f"{self.parts[-1]} integers")
+        if told is None:
+            return None
+        made, asked = Quantization.from_json(told), self.recipe.measure
+        found = worth(
+            model, made, batch=max(asked.batches), threads=asked.threads, seconds=asked.seconds
+        )
+        self.notes.append(f"export: {found}")
+        self.say(f"int8       {found}")
+        return made if found.pays else None
+
     def export(
-        self, model: keras.Model, path: Path, name: str, data: Dataset, stage: record.Stage
+        self,
+        model: keras.Model,
+        path: Path,
+        name: str,
+        data: Dataset,
+        stage: record.Stage,
+        *,
+        final: bool = False,
     ) -> Artifact:
-        """Export a model, unless that is done."""
+        """Export a model, unless that is done; the final one in integers where they pay."""
         if path.exists():
             return Artifact.open(path)
+        integers = self.integers(model) if final else None
+        rows = _PARITY_ROWS if integers is None else _AGREEMENT_ROWS
         return export(
             model,
             path,
             contract=data.contract,
-            sample=data.test.sample(_PARITY_ROWS, seed=self.recipe.seed)[0],
+            sample=data.test.sample(rows, seed=self.recipe.seed)[0],
             name=name,
             metrics=stage.metrics,
             cost={"parameters": stage.parameters, "macs": stage.macs, "bytes": stage.bytes},
             recipe=self.recipe.to_yaml(),
             data_fingerprint=data.fingerprint,
             tolerance=self.recipe.export.tolerance,
+            quantization=integers,
         )
 
     def race(self, baseline: Artifact, final: Artifact) -> dict[str, list[Latency]]:
@@ -350,7 +382,7 @@ class _Job:
             "baseline": self.export(
                 baseline, folder.baseline_artifact, f"{name} baseline", data, first
             ),
-            "final": self.export(final, folder.artifact, name, data, last),
+            "final": self.export(final, folder.artifact, name, data, last, final=True),
         }
         answers: dict[str, np.ndarray] = {}
         truth = np.zeros(0)

@@ -135,5 +135,6 @@ STEPS = {
     "sparsify": "secateur.steps.sparsify:Sparsify",
     "finetune": "secateur.steps.finetune:FineTune",
     "factorize": "secateur.steps.factorize:Factorize",
+    "quantize": "secateur.steps.quantize:Quantize",
     "regularize": "secateur.steps.regularize:Regularize",
 }
