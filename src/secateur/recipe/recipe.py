@@ -19,9 +19,11 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError
 
 from secateur.errors import RecipeError
+from secateur.recipe.contenders import FAMILIES
 from secateur.recipe.mistakes import explain, suggest, told
 from secateur.recipe.positions import Positions, read_yaml, set_value
 from secateur.recipe.sections import (
+    CompareSection,
     DataSection,
     ExportSection,
     MeasureSection,
@@ -48,6 +50,7 @@ class Recipe(Section):
     steps: tuple[dict[str, Any], ...] = ()
     export: ExportSection = ExportSection()
     measure: MeasureSection = MeasureSection()
+    compare: CompareSection | None = None
     seed: int = Field(default=0, ge=0)
 
     _folder: Path = PrivateAttr(default=Path())
@@ -87,15 +90,26 @@ class Recipe(Section):
         except ValidationError as error:
             raise explain(error, positions, list(cls.model_fields)) from None
         recipe._folder = folder
-        for index, entry in enumerate(recipe.steps):
-            step = _beside(parsed(entry, positions, ("steps", index)), folder)
-            early = getattr(step, "rewind", None)
-            if early is not None and not Path(early).is_file():
+        lists: dict[tuple[str, ...], Sequence[Any]] = {("steps",): recipe.steps}
+        for name, entries in ((recipe.compare and recipe.compare.contenders) or {}).items():
+            path = ("compare", "contenders", name)
+            if entries is None and name not in FAMILIES:
                 raise RecipeError(
-                    f"there is no file {early}.",
-                    where=positions.at(("steps", index, *entry, "rewind")),
-                    mend="Name a .keras file, relative to the recipe.",
+                    f"there is no family {name!r}, and the contender has no steps.",
+                    where=positions.at(path),
+                    mend=suggest(name, list(FAMILIES)),
                 )
+            lists[path] = entries or ()
+        for path, entries in lists.items():
+            for index, entry in enumerate(entries):
+                step = _beside(parsed(entry, positions, (*path, index)), folder)
+                early = getattr(step, "rewind", None)
+                if early is not None and not Path(early).is_file():
+                    raise RecipeError(
+                        f"there is no file {early}.",
+                        where=positions.at((*path, index, *entry, "rewind")),
+                        mend="Name a .keras file, relative to the recipe.",
+                    )
         return recipe
 
     @property
@@ -111,8 +125,24 @@ class Recipe(Section):
     @cached_property
     def chain(self) -> tuple[Any, ...]:
         """The steps as objects, in order; the recipe's seed is theirs where they name none."""
-        steps = (to_step(entry, seed=self.seed) for entry in self.steps)
+        return self.steps_of(self.steps, self.seed)
+
+    def steps_of(self, entries: Sequence[Mapping[str, Any]], seed: int) -> tuple[Any, ...]:
+        """Return entries as steps; the seed is theirs where they name none."""
+        steps = (to_step(entry, seed=seed) for entry in entries)
         return tuple(_beside(step, self._folder) for step in steps)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the recipe are relative to."""
+        return self._folder
+
+    @property
+    def start(self) -> Recipe:
+        """The same recipe as far as the baseline depends on it."""
+        left_out = {"steps", "compare", "export", "measure"}
+        tree = {key: value for key, value in self.tree().items() if key not in left_out}
+        return type(self).of(tree, self._folder)
 
     def builder(self) -> Callable[..., Any] | None:
         """Return the user's own function that builds the model, if the recipe names one.
@@ -133,8 +163,9 @@ class Recipe(Section):
         return yaml.safe_dump(self.tree(), sort_keys=False, allow_unicode=True)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of all that the result depends on, in hex."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        """Return the SHA-256 of all that the result of a run depends on, in hex."""
+        told = self.model_dump(mode="json", exclude={"name", "compare"})
+        text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
