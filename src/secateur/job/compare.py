@@ -113,6 +113,7 @@ def compare(
             name=recipe.name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             secateur=secateur.__version__,
+            source=summary.source,
             asked=_asked(section),
             data=summary,
             runtimes=runtimes,

@@ -239,7 +239,9 @@ def main(folder: str) -> None:
 
 
 def _leave_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Read below Python's own buffer, which could not be closed while a thread waits on it.
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 

@@ -14,6 +14,7 @@ from secateur.cost.race import race, ratio
 from secateur.cost.runtimes import TITLE
 from secateur.errors import SecateurError
 from secateur.formats.artifact import sha256
+from secateur.formats.quiet import quiet
 from secateur.job.folder import RunFolder
 from secateur.job.start import Say
 from secateur.recipe.sections import MeasureSection
@@ -129,13 +130,14 @@ def _race(
     while left and not taken:
         say(f"race       {len(left)} files in {TITLE[runtime]}, batch {batch}")
         try:
-            taken = race(
-                left,
-                batch=batch,
-                threads=asked.threads,
-                seconds=asked.seconds * len(left) / 2,
-                runtime=runtime,
-            )
+            with quiet():
+                taken = race(
+                    left,
+                    batch=batch,
+                    threads=asked.threads,
+                    seconds=asked.seconds * len(left) / 2,
+                    runtime=runtime,
+                )
         except SecateurError as error:
             # One that does not run is named by the error; the others race without it.
             key = next((k for k, p in left.items() if error.where in (k, str(p))), None)

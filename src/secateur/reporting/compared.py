@@ -74,7 +74,8 @@ def _about(made: Comparison) -> str:
         "Mean over the seeds. Quality is that of the exported files on the test rows, size that of "
         f"the file; both for {lead} where nothing else is said. Speed says how many times as fast "
         "a batch is as in the exported baseline, whose calls were made in turn with those of all "
-        f"contenders, on {units.plural(made.threads, 'thread')}; beneath is the median. "
+        f"contenders, on {units.plural(made.threads, 'thread')}: by the 25th percentiles; "
+        "beneath is the median. "
     )
     if made.memory_batch is not None:
         words += (

@@ -115,6 +115,7 @@ class Comparison(_Record):
     name: str
     created: str
     secateur: str
+    source: str = ""
     asked: dict[str, str] = {}
     data: DataSummary | None = None
     runtimes: tuple[str, ...]

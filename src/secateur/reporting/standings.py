@@ -27,6 +27,8 @@ RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "Li
 # What two trainings of one model with two seeds differ by, as a share.
 CLOSE = 0.01
 
+_SHORT = {"Change, points": "points", "Change": "change", "Parameters": "params"}
+
 Of = Callable[[Entrant], Spread | None]
 Text = Callable[[float | None], str]
 
@@ -303,23 +305,44 @@ def _speed(runtime: str, batch: int) -> Callable[[Entrant], Cell]:
 
 
 def terminal(made: Comparison) -> Sequence[tuple[str, list[str], list[list[str]]]]:
-    """Return the tables for a terminal, each with title, columns and rows: quality, then speed."""
+    """Return the tables for a terminal, each with title, columns and rows: quality, then speed.
+
+    They hold to 80 columns, so what the page alone tells is left out.
+    """
     table = standings(made)
-    first = [i for i, (title, _) in enumerate(table.columns) if ", batch " not in title]
-    speed = [i for i in range(len(table.columns)) if i not in first]
-    titles = {tuple(first): f"{made.name}: quality and size (mean over seeds)"}
+    titles = [title for title, _ in table.columns]
+    speed = [place for place, title in enumerate(titles) if ", batch " in title]
+    first = [
+        place
+        for place, title in enumerate(titles)
+        if place not in speed and title not in ("Epochs", "Took")
+    ]
+    parts = {f"{made.name}: quality and size": first}
     if speed:
-        titles[tuple(speed)] = "times as fast as the exported baseline, in the same race"
+        parts["times as fast as the exported baseline, in the same race"] = speed
     return [
         (
             title,
-            ["", *(table.columns[i][0] for i in places)],
-            [[row.name, *(_spoken(row.cells[i]) for i in places)] for row in table.rows],
+            ["", *(_SHORT.get(titles[place], _two_lines(titles[place])) for place in places)],
+            [
+                [
+                    row.name if row.through else f"{row.name} (failed)",
+                    *(_spoken(row.cells[place]) for place in places),
+                ]
+                for row in table.rows
+            ],
         )
-        for places, title in titles.items()
+        for title, places in parts.items()
     ]
 
 
+def _two_lines(title: str) -> str:
+    return title.replace("ONNX Runtime", "ONNX RT").replace(", batch", "\nbatch")
+
+
 def _spoken(cell: Cell) -> str:
+    """Return a cell as a terminal shows it; what is not there stays empty."""
+    if cell.value is None:
+        return ""
     spread = cell.small.partition(" over ")[0] if cell.small.startswith("±") else ""
     return f"{cell.text} {spread}".strip().replace("\u00a0", " ")
