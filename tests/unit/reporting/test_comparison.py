@@ -1,9 +1,7 @@
 """A comparison's record, table, front and page."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -20,20 +18,12 @@ from secateur.reporting.standings import (
     terminal,
     winner,
 )
+from unit.reporting.contests import contest
 
 
 @pytest.fixture(scope="module")
-def contests():
-    path = Path(__file__).with_name("contests.py")
-    spec = importlib.util.spec_from_file_location("contests", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def made(contests):
-    return contests.contest()
+def made():
+    return contest()
 
 
 def cells(made: Comparison, name: str) -> dict[str, str]:
@@ -79,7 +69,7 @@ def test_the_front_is_beaten_by_nobody(made):
     assert [row.name for row in standings(made).rows if row.best] == ["taylor", "half"]
 
 
-def test_equals_stand_on_the_front_together(contests, made):
+def test_equals_stand_on_the_front_together(made):
     twin = made.entrants[0].model_copy(update={"name": "twin"})
     both = made.model_copy(update={"entrants": (made.entrants[0], twin)})
     assert front(both, axes(both)[0]) == ("taylor", "twin")
@@ -144,15 +134,15 @@ def test_the_page_is_one_file_that_asks_for_nothing(made, tmp_path):
     assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
 
 
-def test_a_regression_is_told_by_r2(contests):
-    made = contests.contest(task="regression")
+def test_a_regression_is_told_by_r2():
+    made = contest(task="regression")
     assert cells(made, "taylor")["R²"] == "0.950"
     assert headline(made) == "taylor is 2.0 times as fast (0 R²)"
     assert "R² against" in render(made)
 
 
-def test_words_of_a_user_are_no_markup(contests):
-    made = contests.contest(name="<script>alert(1)</script>")
+def test_words_of_a_user_are_no_markup():
+    made = contest(name="<script>alert(1)</script>")
     entrant = made.entrants[0].model_copy(update={"name": "<b>bold</b>", "steps": "<i>"})
     text = render(made.model_copy(update={"entrants": (entrant,)}))
     assert "<b>bold" not in text
