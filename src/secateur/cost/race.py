@@ -106,7 +106,8 @@ class _Timed:
         open_length: int,
     ):
         self._runner = open_runner(path, runtime, threads)
-        self._feed = {i.name: _random(i, batch, rng, open_length) for i in self._runner.inputs}
+        inputs = self._runner.inputs
+        self._feed = {i.name: random_rows(i, batch, rng, open_length) for i in inputs}
 
     def run(self) -> float:
         """Return the seconds that one call takes."""
@@ -115,7 +116,10 @@ class _Timed:
         return time.perf_counter() - start
 
 
-def _random(spec: Input, batch: int, rng: np.random.Generator, open_length: int) -> np.ndarray:
+def random_rows(
+    spec: Input, batch: int, rng: np.random.Generator, open_length: int = 64
+) -> np.ndarray:
+    """Return made-up rows for an input; `open_length` stands in for lengths that it leaves open."""
     shape = (batch, *(open_length if n is None else n for n in spec.shape[1:]))
     if spec.dtype == "uint8":
         return rng.integers(0, 256, shape, dtype=np.uint8)

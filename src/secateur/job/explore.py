@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.errors import BudgetError, RecipeError
 from secateur.files import write_whole
 from secateur.job.folder import RunFolder, disk_errors
-from secateur.job.run import baseline_of
+from secateur.job.start import Start
 from secateur.recipe.ranges import AnyOf, Range
 from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import ExploreSection
@@ -68,10 +68,10 @@ def explore(
     folder = RunFolder(out, recipe, resume=True)
 
     def build(trial: optuna.Trial) -> tuple[Any, ...]:
-        return tuple(recipe.step_of(entry) for entry in _entries(recipe, trial))
+        return recipe.steps_of(_entries(recipe, trial))
 
     with disk_errors(folder.path, "with the same command"):
-        model, data = baseline_of(recipe, folder, progress or (lambda line: None), verbose=verbose)
+        model, data = Start(recipe, folder, progress or (lambda line: None), verbose).begin()
         found = search(
             model,
             data,

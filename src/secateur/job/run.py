@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,31 +17,24 @@ from secateur.cost.cost import Latency
 from secateur.cost.measure import measure
 from secateur.cost.race import race
 from secateur.cost.worth import worth
-from secateur.data.read import read
-from secateur.errors import ModelError
 from secateur.evaluation.evaluate import evaluate, predict
-from secateur.evaluation.metrics import Metrics, metrics
+from secateur.evaluation.metrics import metrics
 from secateur.formats.artifact import Artifact
 from secateur.formats.grids import Quantization
 from secateur.formats.onnx import export
 from secateur.formats.predictor import Predictor
 from secateur.job import account
 from secateur.job.folder import RunFolder, disk_errors
-from secateur.models.build import build
-from secateur.models.fits import check_fits, image_size
-from secateur.models.load import load_model, load_model_with_notes
+from secateur.job.start import Say, Start
+from secateur.models.load import load_model
 from secateur.planning.plan import Plan
 from secateur.recipe.recipe import Recipe
-from secateur.recipe.sections import TrainSection
 from secateur.reporting import record
 from secateur.reporting.report import report
 from secateur.steps.result import perform
-from secateur.steps.training import fit
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
-
-Say = Callable[[str], None]
 
 _PARITY_ROWS = 64
 # Integers are compared by their answers, of which one in a hundred may differ.
@@ -89,38 +82,13 @@ def run(
         return _Job(recipe, folder, progress or (lambda line: None), verbose).run(command)
 
 
-def baseline_of(
-    recipe: Recipe, folder: RunFolder, say: Say, *, verbose: bool = False
-) -> tuple[keras.Model, Dataset]:
-    """Return the model before the steps, trained if need be and kept, and the data.
-
-    Args:
-        recipe: says where both come from; its steps are not looked at.
-        folder: where the model is kept, or lies already.
-        say: told one line for each thing that is done.
-        verbose: show a bar while the model trains.
-
-    Raises:
-        SecateurError: something that the user can mend.
-    """
-    return _Job(recipe, folder, say, verbose).start()
-
-
-class _Job:
+class _Job(Start):
     """One run: what is known so far, and the stages in their order."""
-
-    def __init__(self, recipe: Recipe, folder: RunFolder, say: Say, verbose: bool):
-        self.recipe = recipe
-        self.folder = folder
-        self.say = say
-        self.verbose = verbose
-        self.warnings: list[str] = []
-        self.notes: list[str] = []
 
     def run(self, command: str) -> record.Run:
         start = time.perf_counter()
         steps = self.recipe.chain
-        baseline, data = self.start()
+        baseline, data = self.begin()
         final = baseline
         for index, step in enumerate(steps):
             final = self.step(index, step, final, data, baseline)
@@ -133,116 +101,6 @@ class _Job:
         made.save(self.folder.path)
         report(self.folder.path)
         return made
-
-    def start(self) -> tuple[keras.Model, Dataset]:
-        """Return the model before the steps, trained and measured, and the data."""
-        model, loaded = self.start_model()
-        data = self.read(model)
-        if model is None:
-            model = self.build(data)
-        check_fits(model, data.contract, where=self.recipe.model_path)
-        self.folder.begin(data.fingerprint)
-        return self.baseline(model, data, loaded), data
-
-    def start_model(self) -> tuple[keras.Model | None, bool]:
-        """Return the model to load, if the recipe loads one."""
-        path = self.recipe.model_path
-        if path is None:
-            return None, False
-        model, mended = load_model_with_notes(path)
-        for note in mended:
-            self.notes.append(note)
-            self.say(f"loaded     {note}")
-        return model, True
-
-    def read(self, model: keras.Model | None) -> Dataset:
-        """Read the data; a loaded model says how large images are where the recipe does not."""
-        arguments = self.recipe.data.arguments()
-        del arguments["source"]
-        size = image_size(model) if model is not None else None
-        if size is not None and Path(self.recipe.source).is_dir():
-            if arguments["image_size"] is None:
-                arguments["image_size"] = size[:2]
-            arguments["mode"] = arguments["mode"] or size[2]
-        data = read(self.recipe.source, seed=self.recipe.seed, **arguments)
-        rows = " + ".join(f"{each.rows:,}" for each in (data.train, data.validation, data.test))
-        self.say(f"read       {rows} rows to train, validate and test on")
-        for note in data.notes:
-            self.say(f"           {note}")
-        return data
-
-    def build(self, data: Dataset) -> keras.Model:
-        """Build the model that the recipe names."""
-        builder = self.recipe.builder()
-        if builder is None:
-            target = None
-            if data.contract.task == "regression":
-                labels = data.train.labels()
-                target = (float(labels.mean()), float(labels.std()))
-            return build(
-                data.contract,
-                width=self.recipe.model.width,
-                seed=self.recipe.seed,
-                target=target,
-            )
-        made = builder(data.contract)
-        if not isinstance(made, keras.Model):
-            raise ModelError(
-                f"{self.recipe.model.build} gave a {type(made).__name__}, not a keras.Model.",
-                where="model.build",
-                mend="Return a keras.Model.",
-            )
-        return made
-
-    def baseline(self, model: keras.Model, data: Dataset, loaded: bool) -> keras.Model:
-        """Train the model, unless it was loaded and the recipe trains nothing; measure it."""
-        folder = self.folder
-        if folder.has("baseline"):
-            self.say("baseline   done before")
-            self.warn_near_chance()
-            return load_model(folder.baseline)
-        start = time.perf_counter()
-        if not loaded or self.recipe.train is not None:
-            section = self.recipe.train or TrainSection()
-            model, curve = fit(
-                model,
-                data,
-                checkpoint=folder.checkpoint("train"),
-                resume=True,
-                seed=self.recipe.seed,
-                verbose=self.verbose,
-                **section.arguments(),
-            )
-            folder.put("baseline curves", [{"stage": "baseline", "metrics": curve.metrics}])
-        folder.save(model, folder.baseline)
-        found = evaluate(model, data.test)
-        stage = account.stage(
-            "baseline",
-            "Baseline",
-            metrics=found,
-            cost=measure(model),
-            seconds=time.perf_counter() - start,
-        )
-        folder.put("baseline metrics", found.model_dump(mode="json"))
-        self.keep("baseline", [stage])
-        folder.forget("train")
-        self.say(f"baseline   {found.summary()}")
-        self.warn_near_chance()
-        return model
-
-    def warn_near_chance(self) -> None:
-        """Warn of a baseline that knows nothing: what follows would prove nothing."""
-        found = Metrics.model_validate(self.folder.get("baseline metrics"))
-        if not found.near_chance:
-            return
-        name, value = found.headline
-        cause = (
-            "it may expect its inputs scaled in another way than the data gives them"
-            if self.recipe.model_path is not None and self.recipe.train is None
-            else "the columns may not tell the target, or it needs more epochs"
-        )
-        self.warnings.append(f"The baseline is near chance ({name} {value:.3f}): {cause}.")
-        self.say(f"warning    {self.warnings[-1]}")
 
     def step(
         self, index: int, step: Any, model: keras.Model, data: Dataset, teacher: keras.Model
@@ -293,9 +151,6 @@ class _Job:
         base = _TITLES.get(name, name[:1].upper() + name[1:])
         seen = sum(stage.title.startswith(base) for stage in self.all_stages())
         return f"{base} {seen + 1}" if seen else base
-
-    def keep(self, name: str, stages: list[record.Stage]) -> None:
-        self.folder.put(name, [stage.model_dump(mode="json") for stage in stages])
 
     def stages(self, name: str) -> list[record.Stage]:
         return [record.Stage.model_validate(each) for each in self.folder.get(name, [])]

@@ -18,10 +18,12 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError
 
 from secateur.errors import RecipeError
+from secateur.recipe.contenders import FAMILIES
 from secateur.recipe.mistakes import explain, suggest, told
 from secateur.recipe.positions import Positions, read_yaml, set_value
 from secateur.recipe.ranges import Space, space_of
 from secateur.recipe.sections import (
+    CompareSection,
     DataSection,
     ExploreSection,
     ExportSection,
@@ -30,7 +32,7 @@ from secateur.recipe.sections import (
     Section,
     TrainSection,
 )
-from secateur.recipe.steps import beside, to_step
+from secateur.recipe.steps import beside, parsed, to_step
 
 
 class Recipe(Section):
@@ -50,6 +52,7 @@ class Recipe(Section):
     export: ExportSection = ExportSection()
     measure: MeasureSection = MeasureSection()
     explore: ExploreSection | None = None
+    compare: CompareSection | None = None
     seed: int = Field(default=0, ge=0)
 
     _folder: Path = PrivateAttr(default=Path())
@@ -94,6 +97,16 @@ class Recipe(Section):
         if not recipe._space.ranges:
             # A step that names a file that is not there is to be told now.
             recipe.chain  # noqa: B018
+        for name, entries in ((recipe.compare and recipe.compare.contenders) or {}).items():
+            path = ("compare", "contenders", name)
+            if entries is None and name not in FAMILIES:
+                raise RecipeError(
+                    f"there is no family {name!r}, and the contender has no steps.",
+                    where=positions.at(path),
+                    mend=suggest(name, list(FAMILIES)),
+                )
+            for index, entry in enumerate(entries or ()):
+                beside(parsed(entry, positions, (*path, index)), folder)
         return recipe
 
     @property
@@ -119,20 +132,39 @@ class Recipe(Section):
                 where=each.where,
                 mend="Use `secateur explore` for this recipe, or give a value.",
             )
-        return tuple(self.step_of(entry) for entry in self.steps)
+        return self.steps_of(self.steps)
 
-    def step_of(self, entry: Mapping[str, Any]) -> Any:
-        """Return the step of an entry; a file that it names is looked for beside the recipe.
+    def steps_of(
+        self, entries: Sequence[Mapping[str, Any]], seed: int | None = None
+    ) -> tuple[Any, ...]:
+        """Return entries as steps; a file that one names is looked for beside the recipe.
+
+        Args:
+            entries: the entries.
+            seed: theirs where they name none; by default the recipe's.
 
         Raises:
-            RecipeError: there is no such file, or the entry means nothing.
+            RecipeError: there is no such file, or an entry means nothing.
         """
-        return beside(to_step(entry, seed=self.seed), self._folder)
+        seed = self.seed if seed is None else seed
+        return tuple(beside(to_step(entry, seed=seed), self._folder) for entry in entries)
 
     @property
     def space(self) -> Space:
         """What the steps may be, where some of their values are ranges."""
         return self._space or space_of(self.steps, Positions("recipe", {}))
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the recipe are relative to."""
+        return self._folder
+
+    @property
+    def start(self) -> Recipe:
+        """The same recipe as far as the baseline depends on it."""
+        left_out = {"steps", "compare", "explore", "export", "measure"}
+        tree = {key: value for key, value in self.tree().items() if key not in left_out}
+        return type(self).of(tree, self._folder)
 
     def builder(self) -> Callable[..., Any] | None:
         """Return the user's own function that builds the model, if the recipe names one.
@@ -153,8 +185,9 @@ class Recipe(Section):
         return yaml.safe_dump(self.tree(), sort_keys=False, allow_unicode=True)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of all that the result depends on, in hex."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"name", "explore"}), sort_keys=True)
+        """Return the SHA-256 of all that the result of a run depends on, in hex."""
+        told = self.model_dump(mode="json", exclude={"name", "explore", "compare"})
+        text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

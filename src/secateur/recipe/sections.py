@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -120,6 +121,38 @@ class ExploreSection(Section):
     threads: int = Field(default=1, ge=1)
 
 
+class CompareSection(Section):
+    """What `compare` sets side by side: a list of steps by the name of each contender.
+
+    Without contenders there is one a family (see `contenders`); one without steps is the family of
+    that name. Every contender starts from the same baseline, once for each seed.
+    """
+
+    macs: float = Field(default=0.5, gt=0, lt=1)
+    epochs: int = Field(default=10, ge=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
+    runtimes: tuple[Literal["onnxruntime", "openvino", "litert"], ...] | None = Field(
+        default=None, min_length=1
+    )
+    contenders: (
+        dict[str, Annotated[tuple[dict[str, Any], ...], Field(min_length=1)] | None] | None
+    ) = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _apart(self) -> CompareSection:
+        for values in (self.seeds, self.runtimes or ()):
+            if len(set(values)) < len(values):
+                raise ValueError(f"one is given twice in {list(values)}")
+        for name in self.contenders or ():
+            # The name is that of a folder as well.
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}", name) or name == "baseline":
+                raise ValueError(
+                    f"{name!r} is no name of a contender: write letters, digits, '.', '_', '+' "
+                    "and '-', at most 60, and not 'baseline'"
+                )
+        return self
+
+
 SECTIONS: dict[str, type[Section]] = {
     "data": DataSection,
     "model": ModelSection,
@@ -127,6 +160,7 @@ SECTIONS: dict[str, type[Section]] = {
     "export": ExportSection,
     "measure": MeasureSection,
     "explore": ExploreSection,
+    "compare": CompareSection,
 }
 
 # Imported when a recipe names them: they load Keras.

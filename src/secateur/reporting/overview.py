@@ -232,7 +232,7 @@ def plots(run: Run, seen: Comparison) -> tuple[tuple[str, Markup], ...]:
         points = _points_of(run.stages, name, cost_of)
         if len(points) < 2:
             continue
-        divisor, unit_name, show = _unit_of(unit, max(point.x for point in points))
+        divisor, unit_name, show = unit_of(unit, max(point.x for point in points))
         drawing = scatter(
             points,
             title=f"{title} against {what}",
@@ -268,7 +268,8 @@ def _points_of(
     return found
 
 
-def _unit_of(unit: str, most: float) -> tuple[float, str, Callable[[float | None], str]]:
+def unit_of(unit: str, most: float) -> tuple[float, str, Callable[[float | None], str]]:
+    """Return what values up to `most` are divided by, the unit then, and how one is written."""
     if unit == "ms":
         return 1.0, "ms", units.ms
     step, names = (

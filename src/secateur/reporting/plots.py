@@ -106,7 +106,7 @@ def scatter(
         # The unseen ring makes a dot easy to hit with a finger.
         reach = tag("circle", cx=x, cy=y, r=12.0, class_="reach")
         drawn.append(tag("g", tag("title", said), reach, dot, class_=f"dot {point.role}"))
-    drawn += _labels(points, places, strokes, y_text, width, height)
+    drawn += labels(points, places, strokes, y_text, width, height)
     return picture(drawn, width=width, height=height, title=title, description="; ".join(words))
 
 
@@ -191,7 +191,7 @@ def _unbroken(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
     return [piece for piece in pieces if piece]
 
 
-def _labels(
+def labels(
     points: Sequence[Point],
     places: Sequence[tuple[float, float]],
     strokes: Sequence[tuple[tuple[float, float], tuple[float, float]]],

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from secateur.files import write_whole
-from secateur.reporting import units
 from secateur.reporting.anatomy import group_rows, layer_rows, trainings
 from secateur.reporting.bars import skyline, stacked
 from secateur.reporting.mistakes import cards, mistakes
 from secateur.reporting.overview import plots, settings, stage_table, tiles
 from secateur.reporting.record import FILE_NAME, Run
+from secateur.reporting.rendering import digest, environment, file_text
 from secateur.reporting.sensitivity import sensitivity_rows
 from secateur.reporting.verdict import compare, conditions, headline, lead, remarks
 
@@ -54,7 +49,7 @@ def report(run_or_folder: Run | str | Path, out: str | Path | None = None) -> Pa
 def render(run: Run) -> str:
     """Return the whole page as text."""
     seen = compare(run)
-    script = _text("report.js")
+    script = file_text("report.js")
     cut, left = group_rows(run.groups)
     shown = {
         "headline": headline(run),
@@ -74,11 +69,11 @@ def render(run: Run) -> str:
         "mistakes": mistakes(run, seen),
         "cards": cards(run),
         "splits": stacked(list(run.data.rows.items())) if run.data and run.data.rows else None,
-        "style": Markup(_text("report.css")),
+        "style": Markup(file_text("report.css")),
         "script": Markup(script),
-        "script_hash": _digest(script),
+        "script_hash": digest(script),
     }
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(run=run, sections=_sections(run, shown), **shown)
 
 
@@ -113,39 +108,3 @@ def _timing(run: Run) -> str:
     if len({(one[0], one[2]) for one in settings(run)}) == 1:
         words += f" Taken with {conditions(taken[0])}."
     return words
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("secateur.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    named = (
-        "count",
-        "whole",
-        "size",
-        "ms",
-        "percent",
-        "points",
-        "figure",
-        "seconds",
-        "day",
-        "plural",
-        "breakable",
-    )
-    environment.filters.update({name: getattr(units, name) for name in named})
-    return environment
-
-
-@cache
-def _text(name: str) -> str:
-    return (files("secateur.reporting") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _digest(script: str) -> str:
-    # The page allows this one script by its hash: text of a user can never run, whatever it holds.
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

@@ -40,8 +40,12 @@ def picture(
     description: str = "",
     class_: str = "chart",
     stretch: bool = False,
+    role: str = "img",
 ) -> Markup:
-    """Make a whole drawing with its name, and the same in words for those who cannot see it."""
+    """Make a whole drawing with its name, and the same in words for those who cannot see it.
+
+    A drawing with parts that can be focused has the role `group`.
+    """
     words = [tag("title", title)]
     if description:
         words.append(tag("desc", description))
@@ -50,7 +54,7 @@ def picture(
         *words,
         *children,
         viewBox=f"0 0 {_value(width)} {_value(height)}",
-        role="img",
+        role=role,
         aria_label=f"{title}. {description}" if description else title,
         class_=class_,
         preserveAspectRatio="none" if stretch else None,

@@ -330,7 +330,7 @@ def test_an_interrupted_run_tells_how_to_go_on(secateur, photos, tmp_path, monke
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("secateur.job.run.evaluate", interrupt)
+    monkeypatch.setattr("secateur.job.start.evaluate", interrupt)
     code, _, err = secateur("run", "recipe.yaml", "--out", "out", "--set", "seed=3")
     assert code == 130
     assert "secateur run recipe.yaml --out out --set seed=3 --resume" in one_line(err)

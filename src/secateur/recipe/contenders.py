@@ -1,0 +1,148 @@
+"""The contenders of a comparison: the families of compression, each as a list of steps.
+
+Every family is trained for the same number of epochs in all, so that none wins by more training.
+`training-alone` changes nothing but that: it says what the training itself is worth. A family
+is offered where all its steps are there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from secateur.recipe.sections import STEPS, CompareSection
+
+if TYPE_CHECKING:
+    from secateur.recipe.recipe import Recipe
+
+Entry = Mapping[str, Any]
+Family = Callable[[float, int], list[Entry]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """A name and the entries of its steps, as a recipe writes them."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def told(self) -> str:
+        """Return the steps as a person reads them: `prune (macs 0.5, by l2), finetune`."""
+        return ", ".join(_told(*pair) for entry in self.entries for pair in entry.items())
+
+
+def contenders(recipe: Recipe) -> tuple[Contender, ...]:
+    """Return the contenders that a recipe names, or one of each family that is there.
+
+    Steps of a family that train do so as the section `train` says of batches, class weights and
+    augmentation.
+    """
+    section = recipe.compare or CompareSection()
+    asked = dict.fromkeys(FAMILIES) if section.contenders is None else section.contenders
+    return tuple(
+        Contender(name, tuple(_family(name, recipe, section) if entries is None else entries))
+        for name, entries in asked.items()
+    )
+
+
+def _family(name: str, recipe: Recipe, section: CompareSection) -> list[Entry]:
+    """Return the entries of a family, with what the recipe says of training."""
+    train = {} if recipe.train is None else recipe.train.arguments()
+    shared = ("batch_size", "class_weights", "augment")
+    how = {key: train[key] for key in shared if train.get(key) not in (None, False)}
+    made = []
+    for entry in FAMILIES[name](section.macs, section.epochs):
+        ((step, arguments),) = entry.items()
+        if arguments.get("epochs"):
+            known = _arguments(step)
+            arguments = {**arguments, **{k: v for k, v in how.items() if k in known}}
+        made.append({step: arguments})
+    return made
+
+
+def _arguments(step: str) -> set[str]:
+    module, _, name = STEPS[step].partition(":")
+    return {
+        field.name for field in dataclasses.fields(getattr(importlib.import_module(module), name))
+    }
+
+
+def _told(step: str, arguments: Mapping[str, Any] | None) -> str:
+    words = ", ".join(f"{key} {_value(value)}" for key, value in (arguments or {}).items())
+    return f"{step} ({words})" if words else step
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} {_value(each)}" for key, each in value.items()) + "}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _tune(epochs: int, **more: Any) -> list[Entry]:
+    return [{"finetune": {"epochs": epochs, **more}}] if epochs else []
+
+
+def _halves(epochs: int) -> tuple[int, int]:
+    return epochs - epochs // 2, epochs // 2
+
+
+def _prune(by: str) -> Family:
+    return lambda macs, epochs: [{"prune": {"macs": macs, "by": by}}, *_tune(epochs)]
+
+
+def _regularize(penalty: str) -> Family:
+    return lambda macs, epochs: [
+        {"regularize": {"penalty": penalty, "macs": macs, "epochs": epochs}}
+    ]
+
+
+def _select(macs: float, epochs: int) -> list[Entry]:
+    first, rest = _halves(epochs)
+    return [{"select": {"macs": macs, "epochs": first}}, *_tune(rest)]
+
+
+def _sparsify(macs: float, epochs: int) -> list[Entry]:
+    return [{"sparsify": {"sparsity": round(1 - macs, 6), "epochs": epochs}}]
+
+
+def _factorize(macs: float, epochs: int) -> list[Entry]:
+    return [{"factorize": {"macs": macs}}, *_tune(epochs)]
+
+
+def _combined(macs: float, epochs: int) -> list[Entry]:
+    first, rest = _halves(epochs)
+    return [
+        {"select": {"macs": macs, "epochs": first}},
+        *_tune(rest, distill=True),
+        {"quantize": {}},
+    ]
+
+
+_ALL: dict[str, Family] = {
+    "training-alone": lambda macs, epochs: _tune(epochs),
+    "magnitude": _prune("l2"),
+    "taylor": _prune("taylor"),
+    "pruning-network": _select,
+    "l1": _regularize("l1"),
+    "l2": _regularize("l2"),
+    "group-lasso": _regularize("group_lasso"),
+    "sparse": _sparsify,
+    "low-rank": _factorize,
+    "int8": lambda macs, epochs: [*_tune(epochs), {"quantize": {}}],
+    "int8-aware": lambda macs, epochs: [{"quantize": {"epochs": epochs}}],
+    "taylor-int8": lambda macs, epochs: [
+        {"prune": {"macs": macs, "by": "taylor"}},
+        *_tune(epochs, distill=True),
+        {"quantize": {}},
+    ],
+    "network-int8": _combined,
+}
+
+FAMILIES: dict[str, Family] = {
+    name: family
+    for name, family in _ALL.items()
+    if {step for entry in family(0.5, 2) for step in entry} <= set(STEPS)
+}
