@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,23 @@ def plan(
     params: Annotated[
         float | None, typer.Option("--params", help="The share of the parameters that may be left.")
     ] = None,
+    bytes: Annotated[
+        float | None,
+        typer.Option("--bytes", help="The share of the stored bytes that may be left."),
+    ] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option("--latency", help="The share of the measured latency that may be left."),
+    ] = None,
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="With --latency: onnxruntime, openvino or litert.")
+    ] = "onnxruntime",
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, help="With --latency: the rows of one call.")
+    ] = 1,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, help="With --latency: the threads of one call.")
+    ] = 1,
     ratio: Annotated[
         float | None, typer.Option("--ratio", help="The share of the units that goes.")
     ] = None,
@@ -29,11 +46,17 @@ def plan(
         str,
         typer.Option(
             "--by",
-            help="The criterion: l1, l2, lamp, bn_scale, fpgm, random, or taylor (needs --data).",
+            help="The criterion: l1, l2, lamp, bn_scale, fpgm or random; with --data also "
+            "activation, apoz, wanda or reconstruction; with labels in it taylor or obd.",
         ),
     ] = "l2",
     scope: Annotated[
-        str, typer.Option("--scope", help="global: groups compete; local: the same share of each.")
+        str,
+        typer.Option(
+            "--scope",
+            help="global: groups compete; local: the same share of each; isomorphic: groups that "
+            "are built alike compete.",
+        ),
     ] = "global",
     round_to: Annotated[
         int, typer.Option("--round-to", help="Widths that are left are multiples of this.")
@@ -51,7 +74,7 @@ def plan(
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Data with labels, for --by taylor.")
+        Path | None, typer.Option("--data", help="Data, for criteria that look at some.")
     ] = None,
     target: Target = None,
     above: Above = None,
@@ -73,13 +96,24 @@ def plan(
         from secateur.graph.observe import observe
         from secateur.graph.trace import trace
         from secateur.models.load import load_model_with_notes
-        from secateur.planning.criteria import criterion, needed
+        from secateur.planning.criteria import criterion, needed, needs_labels
+        from secateur.planning.options import budget_of
         from secateur.planning.plan import plan as decide
+        from secateur.steps.timed import plan_for_latency
 
-        needs = needed(criterion(by))
+        rank = criterion(by)
+        needs = needed(rank)
+        shares = {
+            "macs": macs,
+            "params": params,
+            "bytes": bytes,
+            "latency": latency,
+            "ratio": ratio,
+        }
+        budget_of(**shares)
         if needs - {"weights"} and data is None:
             raise PlanError(
-                f"the criterion {by!r} needs data with labels.",
+                f"the criterion {by!r} needs data{' with labels' if needs_labels(rank) else ''}.",
                 where="--by",
                 mend="Give --data, or use --by l2.",
             )
@@ -89,19 +123,21 @@ def plan(
         if needs - {"weights"}:
             assert data is not None
             dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
-            rows = dataset.train.sample(samples)
-        made = decide(
-            graph,
-            observe(graph, rows, needs=needs),
-            macs=macs,
-            params=params,
-            ratio=ratio,
-            by=by,
-            scope=scope,
-            round_to=round_to,
-            keep=tuple(keep or ()),
-            kinds=None if kinds is None else tuple(kind.strip() for kind in kinds.split(",")),
-        )
+            x, y = dataset.train.sample(samples)
+            rows = (x, y) if needs_labels(rank) else x
+        stats = observe(graph, rows, needs=needs)
+        options: dict[str, Any] = {
+            "by": by,
+            "scope": scope,
+            "round_to": round_to,
+            "keep": tuple(keep or ()),
+            "kinds": None if kinds is None else tuple(kind.strip() for kind in kinds.split(",")),
+        }
+        if latency is not None:
+            timed = plan_for_latency(graph, stats, latency, runtime, batch, threads, **options)
+            made, notes = timed.plan, (*notes, timed.note)
+        else:
+            made = decide(graph, stats, **shares, **options)
     sink.notes(notes)
     if out is not None:
         write_whole(out, made.to_json())

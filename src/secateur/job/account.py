@@ -29,6 +29,8 @@ SAMPLES = 24
 _BUDGETS = {
     "macs": ("Multiply-accumulates", "at most {:.0%} of the baseline's"),
     "params": ("Parameters", "at most {:.0%} of the baseline's"),
+    "bytes": ("Stored bytes", "at most {:.0%} of the baseline's"),
+    "latency": ("Latency", "at most {:.0%} of the baseline's"),
     "ratio": ("Units", "{:.0%} of them removed"),
     "max_drop": ("Quality", "at most {:g} points below the baseline's on the validation rows"),
 }

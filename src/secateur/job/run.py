@@ -42,7 +42,13 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _PARITY_ROWS = 64
-_TITLES = {"cut": "After the cut", "healed": "Healed", "fine-tuned": "Fine-tuned"}
+_TITLES = {
+    "cut": "After the cut",
+    "rewound": "Cut and rewound",
+    "healed": "Healed",
+    "fine-tuned": "Fine-tuned",
+    "sparse": "With zeros",
+}
 
 
 def run(

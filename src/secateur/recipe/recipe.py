@@ -6,6 +6,7 @@ error that says where it stands and which was meant.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -87,7 +88,14 @@ class Recipe(Section):
             raise explain(error, positions, list(cls.model_fields)) from None
         recipe._folder = folder
         for index, entry in enumerate(recipe.steps):
-            parsed(entry, positions, ("steps", index))
+            step = _beside(parsed(entry, positions, ("steps", index)), folder)
+            early = getattr(step, "rewind", None)
+            if early is not None and not Path(early).is_file():
+                raise RecipeError(
+                    f"there is no file {early}.",
+                    where=positions.at(("steps", index, *entry, "rewind")),
+                    mend="Name a .keras file, relative to the recipe.",
+                )
         return recipe
 
     @property
@@ -103,7 +111,8 @@ class Recipe(Section):
     @cached_property
     def chain(self) -> tuple[Any, ...]:
         """The steps as objects, in order; the recipe's seed is theirs where they name none."""
-        return tuple(to_step(entry, seed=self.seed) for entry in self.steps)
+        steps = (to_step(entry, seed=self.seed) for entry in self.steps)
+        return tuple(_beside(step, self._folder) for step in steps)
 
     def builder(self) -> Callable[..., Any] | None:
         """Return the user's own function that builds the model, if the recipe names one.
@@ -127,6 +136,12 @@ class Recipe(Section):
         """Return the SHA-256 of all that the result depends on, in hex."""
         text = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _beside(step: Any, folder: Path) -> Any:
+    """Return a step whose file is looked for beside the recipe."""
+    early = getattr(step, "rewind", None)
+    return step if early is None else dataclasses.replace(step, rewind=folder / early)
 
 
 def _import(name: str, folder: Path) -> Callable[..., Any]:

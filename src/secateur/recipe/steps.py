@@ -12,7 +12,9 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from secateur.errors import RecipeError, SecateurError
+from secateur.planning.patterns import Pattern
 from secateur.recipe.mistakes import said, suggest, told
+from secateur.recipe.patterns import to_pattern, to_text
 from secateur.recipe.positions import Positions
 from secateur.recipe.sections import STEPS
 
@@ -37,7 +39,8 @@ def to_entry(step: Any) -> dict[str, Any]:
     for field in dataclasses.fields(step):
         value = getattr(step, field.name)
         if value != _default(field):
-            arguments[field.name] = _plain(value)
+            pattern = typing.get_type_hints(type(step))[field.name] is Pattern
+            arguments[field.name] = to_text(value) if pattern else _plain(value)
     return {name: arguments}
 
 
@@ -79,6 +82,13 @@ def parsed(
                 where=positions.at((*path, key)),
                 mend=suggest(str(key), list(fields)),
             )
+        if hints[key] is Pattern:
+            try:
+                values[key] = to_pattern(value)
+            except SecateurError as error:
+                error.where = positions.at((*path, key))
+                raise
+            continue
         try:
             values[key] = TypeAdapter(
                 hints[key], config=ConfigDict(arbitrary_types_allowed=True)
@@ -105,7 +115,7 @@ def parsed(
 def _check(name: str, step: Any) -> None:
     """Find now what the step itself would find after hours of training."""
     for key in ("epochs", "learning_rate", "rounds"):
-        least = 0 if (name, key) == ("prune", "epochs") else 1e-12
+        least = 0 if key == "epochs" and name in ("prune", "sparsify") else 1e-12
         if getattr(step, key, 1) < least:
             raise RecipeError(
                 f"{key} of {name} is too small: {getattr(step, key)}.", mend="Give a larger one."

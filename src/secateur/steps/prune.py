@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.cost.measure import measure
@@ -12,16 +13,19 @@ from secateur.evaluation.evaluate import evaluate
 from secateur.evaluation.metrics import Metrics
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
-from secateur.planning.criteria import Criterion, criterion, needed
+from secateur.models.load import load_model
+from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
 from secateur.planning.plan import Plan, plan
+from secateur.planning.schedules import Schedule
 from secateur.planning.sensitivity import Sensitivity, calibrated
-from secateur.steps.budgets import METRICS, check, round_by_round
+from secateur.steps.budgets import METRICS, check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
 from secateur.steps.result import Note, Result, Stage, joined, perform
 from secateur.steps.search import cheapest, notes_of
 from secateur.steps.sensitivity import sensitivity
+from secateur.steps.timed import TimedPlan, plan_for_latency
 
 if TYPE_CHECKING:
     import keras
@@ -39,12 +43,17 @@ class Prune:
     Args:
         macs: the share of the multiply-adds that may be left.
         params: the share of the parameters that may be left.
+        bytes: the share of the weights' stored bytes that may be left.
+        latency: the share of the measured latency that may be left (see `plan_for_latency`).
+        runtime: with `latency`, on which runtime: `onnxruntime`, `openvino` or `litert`.
+        batch: with `latency`, the rows of one call.
+        threads: with `latency`, the threads that one call may use.
         ratio: the share of the units that goes.
         max_drop: how many points (hundredths) of `metric` on the validation rows may be lost; the
             smallest model that loses no more is searched for.
         metric: `accuracy`, `balanced_accuracy`, `macro_f1`, `auc` or `r2`; by default `r2` for a
             value and `accuracy` for classes.
-        smallest: with `max_drop`, what is to be smallest: `macs` or `params`.
+        smallest: with `max_drop`, what is to be smallest: `macs`, `params`, `bytes` or `latency`.
         trials: with `max_drop`, how many budgets are tried at most.
         sensitivity: whether to measure first how much each group matters, and to weigh its scores
             by that; by default with `max_drop` and one round.
@@ -54,10 +63,15 @@ class Prune:
         floor: the smallest share of a group that stays.
         keep: patterns of layers whose units stay.
         kinds: what may go; by default all kinds of units but `block` (see `plan`).
-        rounds: in how many rounds the budget is reached, each with the same share of what is left.
+        rounds: in how many rounds the budget is reached.
+        schedule: how much of what goes has gone after each round, by name or as a function
+            progress -> share; without one, each round leaves the same share of what it is given.
         epochs: how many epochs of training lie between two rounds; with `max_drop`, each trial is
             trained so long after its last round too, before it is judged.
         distill: whether these epochs learn from the given model as well (see `FineTune`).
+        rewind: a file of the same model early in its training. What is cut takes its weights from
+            there, to be trained anew (Frankle et al. 2020, "Linear Mode Connectivity and the
+            Lottery Ticket Hypothesis"); it is not healed.
         heal: whether to heal after each cut.
         samples: how many training rows criteria and healing see.
         seed: which rows these are.
@@ -65,6 +79,11 @@ class Prune:
 
     macs: float | None = None
     params: float | None = None
+    bytes: float | None = None
+    latency: float | None = None
+    runtime: str = "onnxruntime"
+    batch: int = 1
+    threads: int = 1
     ratio: float | None = None
     max_drop: float | None = None
     metric: str | None = None
@@ -78,6 +97,8 @@ class Prune:
     keep: tuple[str, ...] = ()
     kinds: tuple[str, ...] | None = None
     rounds: int = 1
+    schedule: str | Schedule | None = None
+    rewind: str | Path | None = None
     epochs: int = 0
     distill: bool = False
     heal: bool = True
@@ -102,33 +123,46 @@ class Prune:
         if self.max_drop is not None:
             return self._within_drop(model, data)
         given = model
-        name, budgets = round_by_round(self)
+        name, left = left_after_rounds(self)
+        early = None if self.rewind is None else load_model(self.rewind)
         rank, measured = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in measured]
         before = measure(model)
         plans: list[Plan] = []
         stages: list[Stage] = []
         curves: list[tuple[str, Curve]] = []
-        for number, budget in enumerate(budgets, start=1):
+        x, y = (None, None) if data is None else data.train.sample(self.samples, seed=self.seed)
+        reached = 1.0
+        for number, target in enumerate(left, start=1):
+            suffix = f" {number}/{len(left)}" if len(left) > 1 else ""
+            # An earlier round may have left less than it was allowed to.
+            share = target / reached
+            if share >= 1:
+                notes.append(Note("prune", "skipped", f"round{suffix}: as little is left already"))
+                continue
             start = time.perf_counter()
-            x, y = (None, None) if data is None else data.train.sample(self.samples, seed=self.seed)
-            made = self._plan(model, x, y, rank, {name: budget})
-            smaller = cut(model, made)
+            made, timed = self._plan(model, x, y, rank, name, share)
+            reached *= _left(made, timed, name, share)
+            whole, smaller = model, cut(model if early is None else early, made)
             plans.append(made)
-            suffix = f" {number}/{len(budgets)}" if len(budgets) > 1 else ""
             notes += [
                 Note("prune", "done", f"{entry.change}, {entry.reason}", entry.group)
                 for entry in made.cuts
             ]
-            stages.append(Stage(f"cut{suffix}", smaller, time.perf_counter() - start))
-            if self.heal and x is None:
+            notes += [] if timed is None else [Note("prune", "done", timed.note)]
+            stage = "cut" if early is None else "rewound"
+            stages.append(Stage(f"{stage}{suffix}", smaller, time.perf_counter() - start))
+            if early is not None:
+                early = smaller
+                notes.append(Note("heal", "skipped", "weights of early in training are trained"))
+            elif self.heal and x is None:
                 notes.append(Note("heal", "skipped", "there is no data to heal on"))
             elif self.heal:
                 start = time.perf_counter()
-                smaller, healed = heal(smaller, model, made, x, seed=self.seed)
+                smaller, healed = heal(smaller, whole, made, x, seed=self.seed)
                 notes += [told(entry) for entry in healed]
                 stages.append(Stage(f"healed{suffix}", smaller, time.perf_counter() - start))
-            if self.epochs and number < len(budgets):
+            if self.epochs and number < len(left):
                 between = self._tuned(smaller, data, given)
                 smaller = between.model
                 stages += [Stage(f"trained{suffix}", smaller, between.stages[-1].seconds)]
@@ -210,28 +244,50 @@ class Prune:
         return calibrated(criterion(self.by), curves), curves
 
     def _plan(
-        self, model: keras.Model, x: Any, y: Any, by: str | Criterion, budget: dict[str, Any]
-    ) -> Plan:
+        self,
+        model: keras.Model,
+        x: Any,
+        y: Any,
+        by: str | Criterion,
+        budget: str,
+        share: float,
+    ) -> tuple[Plan, TimedPlan | None]:
+        """Return the plan that leaves a share of the budget, and what was measured of it."""
         graph = trace(model)
-        needs = needed(criterion(by))
+        rank = criterion(by)
+        needs = needed(rank)
         if needs - {"weights"} and x is None:
+            labels = " with labels" if needs_labels(rank) else ""
             raise DataError(
-                f"the criterion {self.by!r} needs data with labels, and none was given.",
+                f"the criterion {self.by!r} needs data{labels}, and none was given.",
                 where="prune",
                 mend="Pass a Dataset, or use by='l2'.",
             )
-        stats = observe(graph, None if x is None else (x, y), needs=needs, seed=self.seed)
-        return plan(
-            graph,
-            stats,
-            by=by,
-            scope=self.scope,
-            round_to=self.round_to,
-            floor=self.floor,
-            keep=self.keep,
-            kinds=self.kinds,
-            **budget,
-        )
+        rows = (x, y) if needs_labels(rank) else x
+        stats = observe(graph, rows, needs=needs, seed=self.seed)
+        options: dict[str, Any] = {
+            "by": by,
+            "scope": self.scope,
+            "round_to": self.round_to,
+            "floor": self.floor,
+            "keep": self.keep,
+            "kinds": self.kinds,
+        }
+        if budget == "latency":
+            timed = plan_for_latency(
+                graph, stats, share, self.runtime, self.batch, self.threads, **options
+            )
+            return timed.plan, timed
+        asked = 1 - share if budget == "ratio" else share
+        return plan(graph, stats, **{budget: asked}, **options), None
+
+
+def _left(made: Plan, timed: TimedPlan | None, budget: str, share: float) -> float:
+    """Return the share of a budget that a plan really leaves, as far as the plan says it."""
+    if timed is not None:
+        return timed.ratio
+    counted = {"macs": "macs", "params": "parameters"}.get(budget)
+    return made.after[counted] / made.before[counted] if counted else share
 
 
 def told(entry: Any) -> Note:

@@ -102,20 +102,20 @@ class Sparsify:
     seed: int = 0
     verbose: bool = False
 
+    def __post_init__(self) -> None:
+        self.settings()
+        if self.runtime is not None:
+            check_runtime(self.runtime)
+
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the model with zeros; the given one is untouched.
 
         Raises:
-            PlanError: an option is out of range or does not go with another, a pattern of names
-                matches nothing, or no weight can be masked.
+            PlanError: a pattern of names matches nothing, or no weight can be masked.
             DataError: there is no data to train on.
-            ModelError: the model cannot be traced, the runtime is not known, or the training
-                diverged.
-            MissingExtraError: the runtime is not installed.
+            ModelError: the model cannot be traced, or the training diverged.
         """
         settings = self.settings()
-        if self.runtime is not None:
-            check_runtime(self.runtime)
         if self.epochs and data is None:
             raise DataError(
                 "training with masks needs data.",

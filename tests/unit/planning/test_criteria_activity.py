@@ -63,6 +63,7 @@ def test_reconstruction_is_the_error_of_the_best_compensation():
 
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_a_constant_costs_nothing_where_the_reader_has_a_bias(use_bias):
+    keras.utils.set_random_seed(0)
     i = keras.Input((3,))
     x = layers.Dense(3, name="hidden")(i)
     model = keras.Model(i, layers.Dense(2, use_bias=use_bias)(x))

@@ -1,9 +1,11 @@
 import inspect
+import json
 from pathlib import Path
 
 import pytest
 
 from secateur.errors import BudgetError, PlanError, RecipeError, SecateurError
+from secateur.planning.patterns import Block, NofM, Unstructured
 from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import AugmentSection, DataSection, TrainSection
 from secateur.recipe.steps import to_entry, to_step
@@ -189,3 +191,49 @@ def test_a_function_of_the_users_own_builds_the_model(write, tmp_path):
     with pytest.raises(RecipeError, match="cannot be imported"):
         Recipe.load(write(named.replace("my_own_model", "no_such_module"))).builder()
     assert Recipe.load(write(WHOLE)).builder() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("unstructured", Unstructured()),
+        ("global", Unstructured("global")),
+        ("1:4", NofM(1, 4)),
+        ("4x4", Block(4, 4)),
+        ("1x8 global", Block(1, 8, "global")),
+    ],
+)
+def test_a_pattern_of_zeros_is_written_as_a_word(text, pattern):
+    entry = {
+        "sparsify": {"pattern": text}
+        if isinstance(pattern, NofM)
+        else {"sparsity": 0.8, "pattern": text, "epochs": 0}
+    }
+    step = to_step(entry)
+    assert step.pattern == pattern
+    assert to_step(to_entry(step)) == step
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"sparsity": 0.5, "pattern": "2x"}, "is no pattern"),
+        ({"pattern": "4:2"}, "1 <= n < m"),
+        ({"sparsity": 1.5}, "sparsity"),
+        ({"sparsity": 0.5, "method": "rigl", "pattern": "1x4"}, "rigl moves single weights"),
+        ({"sparsity": 0.5, "runtime": "abacus"}, "no runtime"),
+    ],
+)
+def test_a_wrong_way_to_sparsify_is_told_with_its_place(write, entry, words):
+    text = WHOLE.replace("  - finetune: {epochs: 2}", f"  - sparsify: {json.dumps(entry)}")
+    with pytest.raises(SecateurError, match=words) as caught:
+        Recipe.load(write(text))
+    assert "recipe.yaml, line 14" in str(caught.value)
+
+
+def test_a_file_that_a_step_names_lies_beside_the_recipe(write, tmp_path):
+    text = WHOLE.replace("by: taylor}", "by: taylor, rewind: early.keras}")
+    with pytest.raises(RecipeError, match="no file"):
+        Recipe.load(write(text))
+    (tmp_path / "early.keras").touch()
+    assert Recipe.load(write(text)).chain[0].rewind == tmp_path / "early.keras"

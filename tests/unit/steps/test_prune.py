@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from secateur.data.read import read
-from secateur.errors import BudgetError, DataError, RecipeError
+from secateur.errors import BudgetError, DataError, ModelError, PlanError, RecipeError
 from secateur.graph.trace import trace
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
@@ -100,3 +100,79 @@ def test_an_embedding_and_its_readers_shrink_together():
     assert result.model.get_layer("table").embeddings.shape == (9, 4)
     assert result.model.get_layer("first").kernel.shape == (16, 8)
     assert trace(result.model).macs() == result.after.macs
+
+
+def test_a_schedule_divides_the_budget_among_rounds(model, data):
+    step = Prune(macs=0.3, by="l2", round_to=1, floor=0.05, rounds=3, schedule="linear")
+    result = step(model, data)
+    left = np.cumprod([plan.after["macs"] / plan.before["macs"] for plan in result.plans])
+    np.testing.assert_allclose(left, [1 - 0.7 / 3, 1 - 1.4 / 3, 0.3], atol=0.04)
+    assert left[-1] <= 0.3
+
+
+def test_a_schedule_that_has_a_round_do_nothing_is_refused():
+    with pytest.raises(PlanError, match="round 2 of 3"):
+        Prune(macs=0.5, rounds=3, schedule="one_shot")
+    with pytest.raises(PlanError, match="divided among rounds"):
+        Prune(macs=0.5, schedule="cubic")
+
+
+def test_a_budget_of_bytes_holds(model, data):
+    result = Prune(bytes=0.5, by="l2", round_to=2)(model, data)
+    assert 0.4 * result.before.bytes < result.after.bytes <= 0.5 * result.before.bytes
+
+
+def test_rewound_weights_are_those_of_early_in_the_training(model, data, tmp_path):
+    early = keras.models.clone_model(model)
+    early.set_weights([weight + 1 for weight in model.get_weights()])
+    early.save(tmp_path / "early.keras")
+    asked = {"macs": 0.5, "by": "l2", "round_to": 4}
+    result = Prune(**asked, rewind=tmp_path / "early.keras")(model, data)
+    plain = Prune(**asked, heal=False)(model, data)
+    assert [stage.name for stage in result.stages] == ["rewound"]
+    assert result.plan == plain.plan
+    for rewound, trained in zip(result.model.get_weights(), plain.model.get_weights(), strict=True):
+        np.testing.assert_allclose(rewound, trained + 1, rtol=1e-6)
+
+
+def test_rewinding_by_rounds_trains_in_between(model, data, tmp_path):
+    model.save(tmp_path / "early.keras")
+    with pytest.raises(PlanError, match="has to be trained"):
+        Prune(macs=0.5, rounds=2, rewind=tmp_path / "early.keras")
+    step = Prune(macs=0.5, by="l2", round_to=4, rounds=2, epochs=1, rewind=tmp_path / "early.keras")
+    names = [stage.name for stage in step(model, data).stages]
+    assert names == ["rewound 1/2", "trained 1/2", "rewound 2/2"]
+
+
+def test_weights_of_another_model_are_refused(model, data, tmp_path):
+    i = keras.Input((8,))
+    keras.Model(i, layers.Dense(2)(i)).save(tmp_path / "other.keras")
+    with pytest.raises(PlanError, match="another model"):
+        Prune(macs=0.5, by="l2", rewind=tmp_path / "other.keras")(model, data)
+    with pytest.raises(ModelError):
+        Prune(macs=0.5, by="l2", rewind=tmp_path / "none.keras")(model, data)
+
+
+def test_a_criterion_on_inputs_needs_no_labels(model, data):
+    with pytest.raises(DataError, match="needs data, and none"):
+        Prune(macs=0.5, by="wanda")(model)
+    result = Prune(macs=0.5, by="wanda", round_to=4)(model, data)
+    assert result.plan.by == "wanda"
+
+
+def test_a_latency_is_met_by_measuring_it(data):
+    keras.utils.set_random_seed(0)
+    x = i = keras.Input((8,), name="array")
+    for _ in range(3):
+        x = layers.Dense(512, "relu")(x)
+    wide = keras.Model(i, layers.Dense(2, "softmax")(x))
+    result = Prune(latency=0.6, batch=64, by="l2")(wide, data)
+    told = [note.what for note in result.notes if "of the latency is left" in note.what]
+    assert len(told) == 1
+    assert "ONNX Runtime" in told[0]
+    assert result.plan.asked == {"latency": 0.6}
+
+
+def test_a_runtime_that_is_not_known_is_refused():
+    with pytest.raises(ModelError, match="no runtime 'onx'"):
+        Prune(latency=0.5, runtime="onx")
