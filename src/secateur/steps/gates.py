@@ -1,8 +1,8 @@
 """Selection layers: one learned gate a unit, which says how much of it is let through.
 
-Each layer holds the gates of one group of units and nothing else. Called, it gives the gates' values, a
-vector of as many as the group has units: in training as its kind draws or softens them, in
-inference as they will be. `opened` is the share of each unit that is expected to stay, which is
+Each layer holds the gates of one group of units and nothing else. Called, it gives the gates'
+values, a vector of as many as the group has units: in training as its kind draws or softens them,
+in inference as they will be. `opened` is the share of each unit that is expected to stay, which is
 what the cost of a network is reckoned with, and `logits` say which units are wanted most.
 """
 
@@ -30,7 +30,9 @@ class Gates(keras.layers.Layer):
         name: the layer's name.
     """
 
-    def __init__(self, start: np.ndarray, *, speed: float = 1.0, seed: int = 0, name: str = "gates"):
+    def __init__(
+        self, start: np.ndarray, *, speed: float = 1.0, seed: int = 0, name: str = "gates"
+    ):
         super().__init__(name=name)
         self.speed = speed
         self._start = np.asarray(start, "float32")

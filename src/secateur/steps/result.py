@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from secateur.cost.cost import Cost
     from secateur.data.dataset import Dataset
@@ -48,6 +49,19 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """What a pruning network has learnt.
+
+    Args:
+        gates: the value of each gate, from 0 to 1, by the name of its group.
+        parameters: the model's weights as the gates leave them, by their keys.
+    """
+
+    gates: Mapping[str, np.ndarray]
+    parameters: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Result:
     """What a step gives back.
 
@@ -60,6 +74,7 @@ class Result:
         stages: the models on the way, the last one being `model`.
         sensitivities: what was measured of each group before it was decided which units go.
         curves: one a training, by the name of its stage.
+        selection: what a pruning network has learnt, if one was trained.
     """
 
     model: keras.Model
@@ -70,6 +85,7 @@ class Result:
     stages: tuple[Stage, ...] = ()
     curves: tuple[tuple[str, Curve], ...] = ()
     sensitivities: tuple[Sensitivity, ...] = ()
+    selection: Selection | None = None
 
     @property
     def plan(self) -> Plan | None:
@@ -88,6 +104,7 @@ def joined(results: Sequence[Result]) -> Result:
         stages=tuple(stage for result in results for stage in result.stages),
         curves=tuple(curve for result in results for curve in result.curves),
         sensitivities=tuple(each for result in results for each in result.sensitivities),
+        selection=next((r.selection for r in reversed(results) if r.selection), None),
     )
 
 
