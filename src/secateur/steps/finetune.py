@@ -160,7 +160,7 @@ def _check(step: FineTune) -> None:
         return
     for name, value, most in (
         ("temperature", step.temperature, math.inf),
-        ("alpha", step.alpha, 1),
+        ("alpha", step.alpha, 1.0),
     ):
         if isinstance(value, bool) or not 0 < value <= most or math.isinf(value):
             raise RecipeError(

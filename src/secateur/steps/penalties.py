@@ -128,13 +128,13 @@ class Penalising(keras.optimizers.Adam):
             for each in penalty.units
             if penalty.on_units is not None and each.parts and each.on.any()
         ]
-        self._variables = {
+        self._penalised = {
             key: variables[key]
             for key in dict.fromkeys(
                 [p.weight for units in penalty.units for p in units.whole] + [*penalty.singles]
             )
         }
-        shapes = {key: tuple(each.shape) for key, each in self._variables.items()}
+        shapes = {key: tuple(each.shape) for key, each in self._penalised.items()}
         self._sizes = {each.group.name: each.sizes(shapes) for each in penalty.units}
         self.strength = self.add_variable((), start, "float32", name="strength")
         self.hold = self.add_variable((), "zeros", "float32", name="hold")
@@ -151,7 +151,7 @@ class Penalising(keras.optimizers.Adam):
             trainable_variables = self._trainable_variables
         trained = list(trainable_variables)
         rate = ops.cast(self.learning_rate, "float32")
-        zero = {key: ops.equal(self._variables[key], 0) for key in self._penalty.singles}
+        zero = {key: ops.equal(self._penalised[key], 0) for key in self._penalty.singles}
         if not self._penalty.proximal:
             grads = self._with_penalty(list(grads), trained)
         super().apply(grads, trained)
@@ -171,7 +171,7 @@ class Penalising(keras.optimizers.Adam):
         for key in self._penalty.singles:
             value, mix = self._value(key), self._penalty.mix
             found[key] = self.strength * (mix * ops.sign(value) + (1 - mix) * value)
-        keys = {id(self._variables[key]): key for key in found}
+        keys = {id(self._penalised[key]): key for key in found}
         return [
             grad
             if grad is None or id(variable) not in keys
@@ -181,7 +181,7 @@ class Penalising(keras.optimizers.Adam):
 
     def _shrink(self, rate: Any, zero: Mapping[str, Any]) -> None:
         """Do the proximal step, and take away what is gone."""
-        values = {key: self._value(key) for key in self._variables}
+        values = {key: self._value(key) for key in self._penalised}
         proximal = self._penalty.proximal
         for key in self._penalty.singles:
             if proximal:
@@ -201,7 +201,7 @@ class Penalising(keras.optimizers.Adam):
             for part in units.parts:
                 values[part.weight] = values[part.weight] * self._spread(factor, part, 1.0)
         for key, value in values.items():
-            variable = self._variables[key]
+            variable = self._penalised[key]
             self.assign(variable, ops.cast(value, variable.dtype))
 
     def _factor(self, value: Any, second: Any, rate: Any) -> Any:
@@ -248,7 +248,7 @@ class Penalising(keras.optimizers.Adam):
 
     def _spread(self, by_unit: Any, part: Slice, other: float) -> Any:
         """Lay one figure a unit on the axis of a weight; positions of other groups get `other`."""
-        count, rank = by_unit.shape[0], len(self._variables[part.weight].shape)
+        count, rank = by_unit.shape[0], len(self._penalised[part.weight].shape)
         if not np.array_equal(part.unit, np.arange(count)):
             more = ops.concatenate([by_unit, ops.full((1,), other, "float32")])
             unit = np.where(part.unit < 0, count, part.unit).astype("int32")
@@ -258,10 +258,10 @@ class Penalising(keras.optimizers.Adam):
         return ops.reshape(by_unit, [-1 if axis == part.axis else 1 for axis in range(rank)])
 
     def _value(self, key: str) -> Any:
-        return ops.cast(ops.convert_to_tensor(self._variables[key]), "float32")
+        return ops.cast(ops.convert_to_tensor(self._penalised[key]), "float32")
 
     def _second(self, key: str) -> Any:
         """Return Adam's estimate of the squared gradient."""
-        second = self._velocities[self._get_variable_index(self._variables[key])]
+        second = self._velocities[self._get_variable_index(self._penalised[key])]
         seen = ops.cast(self.iterations, "float32") * math.log(self.beta_2)
         return ops.cast(second, "float32") / ops.maximum(-ops.expm1(seen), _TINY)

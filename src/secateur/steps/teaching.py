@@ -157,7 +157,7 @@ class Pupil(keras.Model):
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Return what the student gives, and note how far from the teacher it is."""
         mine: Any = self._seen(inputs, training=training)
-        said = self._ask(inputs)
+        said: Any = self._ask(inputs)
         if not self._axes:
             mine, said = (mine,), (said,)
         lost = self._compare.compute_loss(self._said(said[0], True), self._said(mine[0], False))
