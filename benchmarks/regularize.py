@@ -1,7 +1,7 @@
 """Penalties that drive units to zero, and fine-tuning with and without a teacher, side by side.
 
-A small residual network is trained on rendered shapes in noise, which the script makes. Each penalty
-starts from the same trained network, on the same rows and for the same epochs; so do the
+A small residual network is trained on rendered shapes in noise, which the script makes. Each
+penalty starts from the same trained network, on the same rows and for the same epochs; so do the
 fine-tunings of one and the same pruned network, for each seed. Prints two tables:
 
     python benchmarks/regularize.py

@@ -19,8 +19,10 @@ from secateur.steps.gates import Gates
 
 # Keras annotates operations too narrowly for a type checker.
 ops: Any = keras.ops
-# By this share of the training the whole budget is asked for.
-_TIGHTENING = 0.5
+# By this share of the time until gates settle the whole budget is asked for.
+_TIGHTENING = 0.7
+# How fast the multiplier moves beside the gates: as fast as they, it would carry them too far.
+_CLIMB = 0.3
 
 
 class PruningNetwork(keras.Model):
@@ -58,7 +60,7 @@ class PruningNetwork(keras.Model):
         prices: Mapping[str, float],
         share: float | None = None,
         steps: int = 1,
-        stiffness: float = 10.0,
+        stiffness: float = 30.0,
         speed: float = 1.0,
         transform: Any = None,
     ):
@@ -70,15 +72,30 @@ class PruningNetwork(keras.Model):
         self._stiffness, self._speed = stiffness, speed
         self._transform = transform
         groups = [group for group in graph.groups if group.name in gates]
+        groups_by = {group.name: group for group in groups}
         starts = _starts(groups)
         self._places = _places(graph, groups, starts)
         self._cost = ExpectedCost(graph, prices)
         self._keyed = graph.variables_of(model)
-        self._gated = _gated(graph, groups, starts)
+        # Moving statistics are not learned but noted, of what is let through.
+        self._gated = {
+            key: entries
+            for key, entries in _gated(graph, groups, starts).items()
+            if not self._keyed[key].name.startswith("moving_")
+        }
         self.done: Any = self.add_weight(
             shape=(), initializer="zeros", trainable=False, name="done"
         )
         self._step = 1.0 / max(1, steps)
+        # Which units stay, once that is settled: in the line of all gates.
+        count = 1 + sum(len(group) for group in groups)
+        self.settled: Any = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="settled"
+        )
+        self.chosen: Any = self.add_weight(
+            shape=(count,), initializer="ones", trainable=False, name="chosen"
+        )
+        self._ends = np.cumsum([1, *(len(groups_by[name]) for name in self.names)])
         # The multiplier of the budget climbs where the weights descend.
         self.multiplier: Any = self.add_weight(shape=(), initializer="zeros", name="multiplier")
         self._left = keras.metrics.Mean(name="left")
@@ -121,7 +138,7 @@ class PruningNetwork(keras.Model):
             return loss
         # In units of the budget, so that a small one is held to as closely as a large one.
         over = left / self._allowed() - 1.0
-        multiplier = self.multiplier * self._speed
+        multiplier = self.multiplier * self._speed * _CLIMB
         climbing = 2 * ops.stop_gradient(multiplier) - multiplier
         settled = ops.stop_gradient(over)
         pull = ops.stop_gradient(multiplier) * over + self._stiffness / 2 * ops.square(over)
@@ -137,15 +154,38 @@ class PruningNetwork(keras.Model):
         chances = self._joined([each.opened(self.done) for each in self.selection])
         return self._cost.share(ops.take(chances, self._places))
 
+    def settle(self, keep: np.ndarray) -> None:
+        """Shut the gates of units that go for good, and open all others; weights train on.
+
+        Args:
+            keep: for each unit of the graph, whether it stays.
+        """
+        chosen = np.ones(self._ends[-1], "float32")
+        chosen[self._places] = keep
+        chosen[0] = 1.0
+        self.chosen.assign(chosen)
+        self.settled.assign(1.0)
+
     def gates(self) -> dict[str, np.ndarray]:
         """Return the value of every gate as it is in inference, by the name of its group."""
-        values = (to_numpy(each(self.done)) for each in self.selection)
-        return dict(zip(self.names, values, strict=True))
+        line = to_numpy(self._joined([each(self.done) for each in self.selection]))
+        parts = np.split(line, self._ends)[1:-1]
+        return dict(zip(self.names, parts, strict=True))
 
     def logits(self) -> dict[str, np.ndarray]:
         """Return how much each unit is wanted, by the name of its group."""
         values = (to_numpy(each.logits) for each in self.selection)
         return dict(zip(self.names, values, strict=True))
+
+    def wanted(self) -> dict[str, np.ndarray]:
+        """Return how much each unit counts against others, by the name of its group.
+
+        The gates have weighed what a unit costs already. Their odds lie so far apart that what
+        another unit would save does not outweigh them.
+        """
+        if to_numpy(self.settled):
+            return {name: 1e-6 + values for name, values in self.gates().items()}
+        return {name: np.exp(np.clip(x, -40, 40)) for name, x in self.logits().items()}
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Return the selected parameters: each weight as the gates leave it, by its key."""
@@ -184,7 +224,8 @@ class PruningNetwork(keras.Model):
 
     def _joined(self, vectors: Sequence[Any]) -> Any:
         """Return the values of all gates in one line, after a 1 for what has none."""
-        return ops.concatenate([ops.ones((1,)), *vectors])
+        line = ops.concatenate([ops.ones((1,)), *vectors])
+        return ops.where(self.settled > 0, ops.convert_to_tensor(self.chosen), line)
 
 
 class ExpectedCost:

@@ -23,9 +23,10 @@ from secateur.planning.plan import Plan, plan
 from secateur.steps.cutting import cut
 from secateur.steps.gates import gates_by
 from secateur.steps.healing import heal
+from secateur.steps.network import PruningNetwork
 from secateur.steps.prune import told
 from secateur.steps.result import Note, Result, Selection, Stage
-from secateur.steps.selecting import Selecting
+from secateur.steps.selecting import Selecting, Settle
 from secateur.steps.timed import plan_for_latency
 from secateur.steps.training import default_batch_size, fit
 
@@ -59,7 +60,7 @@ class Select:
         runtime: with `latency`, on which runtime: `onnxruntime`, `openvino` or `litert`.
         batch: with `latency`, the rows of one call.
         threads: with `latency`, the threads that one call may use.
-        gates: `hard_concrete`, `top_k` or `soft` (see `secateur.steps.gates`).
+        gates: `soft`, `hard_concrete` or `top_k` (see `secateur.steps.gates`).
         by: the criterion that ranks the units before the training, by name or as a function.
         epochs: how often the training split is passed over.
         batch_size: rows a step; `None` chooses by the number of rows.
@@ -85,7 +86,7 @@ class Select:
     runtime: str = "onnxruntime"
     batch: int = 1
     threads: int = 1
-    gates: str = "hard_concrete"
+    gates: str = "soft"
     by: str | Criterion = "l2"
     epochs: int = 10
     batch_size: int | None = None
@@ -147,11 +148,17 @@ class Select:
             self._start(graph, rank, stats),
             self._prices(graph, name),
             share=share,
-            steps=self.epochs * math.ceil(data.train.rows / size),
+            steps=math.ceil(data.train.rows / size),
             epochs=self.epochs,
             speed=self.gate_learning_rate / self.learning_rate,
             seed=self.seed,
         )
+        measured: list[Note] = []
+
+        def decide() -> Plan:
+            return self._plan(graph, name, share, selecting.network, measured)
+
+        settle = Settle(selecting, decide)
         start = time.perf_counter()
         _, curve = fit(
             graph.model,
@@ -165,27 +172,29 @@ class Select:
             resume=self.resume,
             seed=self.seed,
             verbose=self.verbose,
+            callbacks=[settle],
             teaching=selecting,
         )
         network = selecting.network
-        trained = copied(graph.model)
+        trained, folded = copied(graph.model), network.folded()
         for key, variable in graph.variables_of(trained).items():
-            variable.assign(network.folded()[key])
-        logits, left = network.logits(), float(network.left())
-        # The gates have weighed what a unit costs already; so far apart, no saving outweighs them.
-        wanted = {group: np.exp(np.clip(values, -40, 40)) for group, values in logits.items()}
-        made, notes = self._plan(trained, name, share, wanted)
+            variable.assign(folded[key])
+        made = settle.plan or decide()
         smaller = cut(trained, made)
-        shut = sum(int((values <= 0).sum()) for values in logits.values())
-        count = sum(len(values) for values in logits.values())
-        expected = f"{left:.1%} of the {name} expected to be left where {share:.1%} may be"
+        logits = np.concatenate(list(network.logits().values()))
+        expected = curve.metrics["left"][selecting.choosing - 1]
         notes = [
-            Note(STEP, "done", f"{shut} of {count} gates shut, {expected}"),
+            Note(
+                STEP,
+                "done",
+                f"{(logits <= 0).sum()} of {len(logits)} gates shut, {expected:.1%} of the {name} "
+                f"expected to be left where {share:.1%} may be, after {selecting.choosing} epochs",
+            ),
             *(
                 Note(STEP, "done", f"{entry.change}, {entry.reason}", entry.group)
                 for entry in made.cuts
             ),
-            *notes,
+            *measured,
         ]
         stages = [Stage("cut", smaller, time.perf_counter() - start)]
         if self.heal:
@@ -242,19 +251,25 @@ class Select:
         return found
 
     def _plan(
-        self, trained: keras.Model, name: str, share: float, wanted: Mapping[str, np.ndarray]
-    ) -> tuple[Plan, list[Note]]:
-        """Return the plan that keeps what the gates want most, within the budget."""
+        self,
+        graph: Graph,
+        name: str,
+        share: float,
+        network: PruningNetwork,
+        measured: list[Note],
+    ) -> Plan:
+        """Return the plan that keeps what the gates want most, and note what was measured."""
+        wanted = network.wanted()
 
         def gates(group: Any, stats: Any) -> np.ndarray:
             return wanted.get(group.name, np.zeros(len(group)))
 
-        graph = trace(trained)
         stats = observe(graph)
         options = self._options() | {"by": gates}
         if name != "latency":
-            return plan(graph, stats, **{name: share}, **options), []
+            return plan(graph, stats, **{name: share}, **options)
         timed = plan_for_latency(
             graph, stats, share, self.runtime, self.batch, self.threads, **options
         )
-        return timed.plan, [Note(STEP, "done", timed.note)]
+        measured.append(Note(STEP, "done", timed.note))
+        return timed.plan

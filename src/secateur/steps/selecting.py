@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
+from secateur.graph.weights import to_numpy
 from secateur.steps.network import PruningNetwork
 
 if TYPE_CHECKING:
-    import keras
-
     from secateur.graph.graph import Graph
+    from secateur.planning.plan import Plan
     from secateur.steps.gates import Gates
+
+
+# The share of the epochs after which the choice is made; the others train what was chosen.
+_CHOOSING = 0.6
 
 
 @dataclass
@@ -27,14 +32,13 @@ class Selecting:
         start: for each group that has gates, by name, a logit a unit to begin with.
         prices: what an element of each weight and product costs, by key.
         share: the share of the cost that may be left.
-        steps: how many steps the whole training has.
+        steps: how many steps an epoch has.
         epochs: how many epochs it has.
         speed: how much faster gates learn than weights.
         seed: for the gates' draws.
 
     Attributes:
         network: the network, once the training has begun.
-        settled: the first epoch that may be kept: the last one, in which the gates are settled.
     """
 
     graph: Graph
@@ -49,9 +53,14 @@ class Selecting:
     network: PruningNetwork = field(init=False, repr=False)
 
     @property
+    def choosing(self) -> int:
+        """Return how many epochs gates are learned for."""
+        return max(1, round(_CHOOSING * self.epochs))
+
+    @property
     def settled(self) -> int:
-        """Return the first epoch whose weights may be kept."""
-        return self.epochs - 1
+        """Return the first epoch whose weights may be kept: one after the choice, or the last."""
+        return min(self.choosing, self.epochs - 1)
 
     @property
     def identity(self) -> str:
@@ -71,7 +80,31 @@ class Selecting:
             gates,
             prices=self.prices,
             share=self.share,
-            steps=self.steps,
+            steps=self.steps * self.choosing,
             speed=self.speed,
         )
         return self.network
+
+
+class Settle(keras.callbacks.Callback):
+    """Make the choice when the gates have been learned for long enough.
+
+    Args:
+        selecting: the selection that is under way.
+        decide: makes the plan by what the gates have learned.
+
+    Attributes:
+        plan: the plan, once it is made here.
+    """
+
+    def __init__(self, selecting: Selecting, decide: Callable[[], Plan]):
+        super().__init__()
+        self.plan: Plan | None = None
+        self._selecting, self._decide = selecting, decide
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Settle the gates at the beginning of the first epoch after."""
+        network = self._selecting.network
+        if epoch >= self._selecting.choosing and not to_numpy(network.settled):
+            self.plan = self._decide()
+            network.settle(self.plan.keep(self._selecting.graph))
