@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from secateur.steps.prune import Prune
     from secateur.steps.quantize import Quantize
     from secateur.steps.regularize import Regularize
+    from secateur.steps.select import Select
     from secateur.steps.sparsify import Sparsify
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ _HOMES = {
     "Prune": "secateur.steps.prune",
     "Quantize": "secateur.steps.quantize",
     "Regularize": "secateur.steps.regularize",
+    "Select": "secateur.steps.select",
     "Sparsify": "secateur.steps.sparsify",
     "chain": "secateur.steps.chain",
     "cut": "secateur.steps.cutting",
@@ -65,6 +67,7 @@ __all__ = [
     "Quantize",
     "Regularize",
     "SecateurError",
+    "Select",
     "Sparsify",
     "chain",
     "cut",

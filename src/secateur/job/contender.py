@@ -103,7 +103,13 @@ def written(result: Result, runtime: str, folder: Path) -> Path:
         ModelError: the model has no counterpart in the runtime's format.
         MissingExtraError: what writes that format is not installed.
     """
-    return write_for(result.model, runtime, folder)
+    made = result.quantization
+    if made is None:
+        return write_for(result.model, runtime, folder)
+    check_runtime(runtime)
+    path = folder / f"{result.model.name}{SUFFIX[runtime]}"
+    (to_litert_int8 if runtime == "litert" else to_onnx_int8)(result.model, made, path)
+    return path
 
 
 def compete(order: Order) -> Trial:

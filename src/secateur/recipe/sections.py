@@ -166,6 +166,7 @@ SECTIONS: dict[str, type[Section]] = {
 # Imported when a recipe names them: they load Keras.
 STEPS = {
     "prune": "secateur.steps.prune:Prune",
+    "select": "secateur.steps.select:Select",
     "sparsify": "secateur.steps.sparsify:Sparsify",
     "finetune": "secateur.steps.finetune:FineTune",
     "factorize": "secateur.steps.factorize:Factorize",

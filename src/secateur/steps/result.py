@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from secateur.cost.cost import Cost
     from secateur.data.dataset import Dataset
@@ -49,6 +50,19 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """What a pruning network has learnt.
+
+    Args:
+        gates: the value of each gate, from 0 to 1, by the name of its group.
+        parameters: the model's weights as the gates leave them, by their keys.
+    """
+
+    gates: Mapping[str, np.ndarray]
+    parameters: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Result:
     """What a step gives back.
 
@@ -63,6 +77,7 @@ class Result:
         curves: one a training, by the name of its stage.
         quantization: the grids that the model's weights lie on and its activations are to be
             rounded to, if it was quantized.
+        selection: what a pruning network has learnt, if one was trained.
     """
 
     model: keras.Model
@@ -74,6 +89,7 @@ class Result:
     curves: tuple[tuple[str, Curve], ...] = ()
     sensitivities: tuple[Sensitivity, ...] = ()
     quantization: Quantization | None = None
+    selection: Selection | None = None
 
     @property
     def plan(self) -> Plan | None:
@@ -94,6 +110,7 @@ def joined(results: Sequence[Result]) -> Result:
         sensitivities=tuple(each for result in results for each in result.sensitivities),
         # A step that comes after moves the weights off their grid.
         quantization=results[-1].quantization,
+        selection=next((r.selection for r in reversed(results) if r.selection), None),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
@@ -30,6 +30,24 @@ ops: Any = keras.ops
 _LEAST, _MOST = 1e-30, 1 - 1e-6
 
 
+class Around(Protocol):
+    """What a model is trained inside of."""
+
+    @property
+    def settled(self) -> int:
+        """Return the first epoch, from 0, that may be the best one."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Return what tells it from others; it goes into the identity of the training."""
+        ...
+
+    def pupil(self, student: keras.Model, labels: np.ndarray) -> keras.Model:
+        """Return the model that trains a student."""
+        ...
+
+
 @dataclass(frozen=True)
 class Teaching:
     """How a student learns from a teacher.
@@ -47,6 +65,11 @@ class Teaching:
     alpha: float = 0.5
     features: tuple[str, ...] = ()
     seed: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Return 0: any epoch may be the best one."""
+        return 0
 
     @property
     def identity(self) -> str:

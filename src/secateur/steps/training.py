@@ -24,7 +24,7 @@ from secateur.steps.keeper import Keeper
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
-    from secateur.steps.teaching import Teaching
+    from secateur.steps.teaching import Around
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fit(
     verbose: bool = False,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     guide: Guide | None = None,
-    teaching: Teaching | None = None,
+    teaching: Around | None = None,
 ) -> tuple[keras.Model, Curve]:
     """Train a copy of a model and give back the copy, with the weights of its best epoch.
 
@@ -156,7 +156,7 @@ def fit(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         identity=_identity(model, data, *settings, *(each.identity for each in more)),
         advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
-        settled=0 if guide is None else guide.settled,
+        settled=max((each.settled for each in more), default=0),
         student=None if learner is twin else twin,
     )
     first = keeper.restore(learner) if resume else 0

@@ -1,0 +1,326 @@
+"""The pruning network: a model, and selection layers that say which of its units it needs.
+
+Given rows, it gives what the model gives with its units let through as far as their gates are
+open. Training it trains weights and gates together; its loss adds what the gates are off the
+budget by. What it selects are the model's parameters: `parameters` are those that the gates leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from secateur.graph.graph import Graph, Group
+from secateur.graph.weights import to_numpy
+from secateur.steps.gates import Gates
+
+# Keras annotates operations too narrowly for a type checker.
+ops: Any = keras.ops
+# By this share of the time until gates settle the whole budget is asked for.
+_TIGHTENING = 0.7
+# How fast the multiplier moves beside the gates: as fast as they, it would carry them too far.
+_CLIMB = 0.3
+
+
+class PruningNetwork(keras.Model):
+    """A model with a gate for each of its units that may go.
+
+    A unit is let through where it is read: the rows of every kernel that reads it are multiplied by
+    its gate, so that it is scaled once. A unit that no kernel reads (the size of queries and keys)
+    is multiplied where it is made, a block where it is switched off. Where a gate is shut, all that
+    the unit has is zero. With gates of 1 the network is the model, with gates of 0 and 1 the masked
+    model (`secateur.mask`).
+
+    It is a Keras model like others: `compile`, `fit`, callbacks and checkpoints work. Each gate
+    kind's own randomness aside, nothing in it is special to a backend.
+
+    Args:
+        model: the model whose weights are trained; traced as `graph`, or of the same layers.
+        graph: what `trace` gave.
+        gates: a selection layer for each group by its name.
+        prices: what an element of a weight (or of a product between tensors) costs, by key; costs
+            are summed over elements as far as they are expected to stay.
+        share: the share of the whole cost that may be left; without one the gates are free.
+        steps: how many steps the training has, by which gates settle.
+        stiffness: how strongly the loss is held to the budget beside what it learns to (the
+            quadratic term of the augmented Lagrangian).
+        transform: what is done with each weight after its gates, `(key, value) -> value`: a
+            quantizer, for example.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        graph: Graph,
+        gates: Mapping[str, Gates],
+        *,
+        prices: Mapping[str, float],
+        share: float | None = None,
+        steps: int = 1,
+        stiffness: float = 30.0,
+        speed: float = 1.0,
+        transform: Any = None,
+    ):
+        super().__init__(name="pruning_network")
+        self.model = model
+        self.selection = [gates[name] for name in sorted(gates)]
+        self.names = tuple(sorted(gates))
+        self.share = share
+        self._stiffness, self._speed = stiffness, speed
+        self._transform = transform
+        groups = [group for group in graph.groups if group.name in gates]
+        groups_by = {group.name: group for group in groups}
+        starts = _starts(groups)
+        self._places = _places(graph, groups, starts)
+        self._cost = ExpectedCost(graph, prices)
+        self._keyed = graph.variables_of(model)
+        # Moving statistics are not learned but noted, of what is let through.
+        self._gated = {
+            key: entries
+            for key, entries in _gated(graph, groups, starts).items()
+            if not self._keyed[key].name.startswith("moving_")
+        }
+        self.done: Any = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="done"
+        )
+        self._step = 1.0 / max(1, steps)
+        # Which units stay, once that is settled: in the line of all gates.
+        count = 1 + sum(len(group) for group in groups)
+        self.settled: Any = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="settled"
+        )
+        self.chosen: Any = self.add_weight(
+            shape=(count,), initializer="ones", trainable=False, name="chosen"
+        )
+        self._ends = np.cumsum([1, *(len(groups_by[name]) for name in self.names)])
+        # The multiplier of the budget climbs where the weights descend.
+        self.multiplier: Any = self.add_weight(shape=(), initializer="zeros", name="multiplier")
+        self._left = keras.metrics.Mean(name="left")
+
+    @property
+    def output_shape(self) -> Any:
+        """Return the shape of what the model gives."""
+        return self.model.output_shape
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return what the model gives with its units as far open as their gates."""
+        if training:
+            self.done.assign(ops.minimum(self.done + self._step, 1.0))
+        changed = self._weights(training)
+        replaced = {id(self._keyed[key]) for key in changed}
+        values = [(self._keyed[key], value) for key, value in changed.items()]
+        with keras.StatelessScope(state_mapping=values) as scope:
+            given = self.model(inputs, training=training)
+        # What the layers have noted of this batch (moving statistics, random states) is kept.
+        for variable in self.model.variables:
+            if id(variable) not in replaced:
+                noted = scope.get_current_value(variable)
+                if noted is not None:
+                    variable.assign(noted)
+        return given
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the loss of the model, in training with what the budget asks for."""
+        loss: Any = super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        left = self.left()
+        self._left.update_state(left)
+        if self.share is None or not training:
+            return loss
+        # In units of the budget, so that a small one is held to as closely as a large one.
+        over = left / self._allowed() - 1.0
+        multiplier = self.multiplier * self._speed * _CLIMB
+        climbing = 2 * ops.stop_gradient(multiplier) - multiplier
+        settled = ops.stop_gradient(over)
+        pull = ops.stop_gradient(multiplier) * over + self._stiffness / 2 * ops.square(over)
+        return loss + pull + (climbing - ops.stop_gradient(climbing)) * settled
+
+    def _allowed(self) -> Any:
+        """Return the share that may be left by now: it falls while the gates are still free."""
+        begun = ops.minimum(self.done / _TIGHTENING, 1.0)
+        return 1.0 + (self.share - 1.0) * begun
+
+    def left(self) -> Any:
+        """Return the share of the cost that is expected to be left."""
+        chances = self._joined([each.opened(self.done) for each in self.selection])
+        return self._cost.share(ops.take(chances, self._places))
+
+    def settle(self, keep: np.ndarray) -> None:
+        """Shut the gates of units that go for good, and open all others; weights train on.
+
+        Args:
+            keep: for each unit of the graph, whether it stays.
+        """
+        chosen = np.ones(self._ends[-1], "float32")
+        chosen[self._places] = keep
+        chosen[0] = 1.0
+        self.chosen.assign(chosen)
+        self.settled.assign(1.0)
+
+    def gates(self) -> dict[str, np.ndarray]:
+        """Return the value of every gate as it is in inference, by the name of its group."""
+        line = to_numpy(self._joined([each(self.done) for each in self.selection]))
+        parts = np.split(line, self._ends)[1:-1]
+        return dict(zip(self.names, parts, strict=True))
+
+    def logits(self) -> dict[str, np.ndarray]:
+        """Return how much each unit is wanted, by the name of its group."""
+        values = (to_numpy(each.logits) for each in self.selection)
+        return dict(zip(self.names, values, strict=True))
+
+    def wanted(self) -> dict[str, np.ndarray]:
+        """Return how much each unit counts against others, by the name of its group.
+
+        The gates have weighed what a unit costs already. Their odds lie so far apart that what
+        another unit would save does not outweigh them.
+        """
+        if to_numpy(self.settled):
+            return {name: 1e-6 + values for name, values in self.gates().items()}
+        return {name: np.exp(np.clip(x, -40, 40)) for name, x in self.logits().items()}
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return the selected parameters: each weight as the gates leave it, by its key."""
+        changed = self._weights(False)
+        return {key: to_numpy(changed.get(key, self._keyed[key])) for key in self._keyed}
+
+    def folded(self) -> dict[str, np.ndarray]:
+        """Return weights by which the model itself gives what the network gives, by their keys.
+
+        They differ from `parameters` where a gate is shut: the unit is not read, but what makes it
+        is there, so that a unit that stays all the same can learn again.
+        """
+        changed = self._weights(False, zeros=False)
+        return {key: to_numpy(changed.get(key, self._keyed[key])) for key in self._keyed}
+
+    def _weights(self, training: bool, *, zeros: bool = True) -> dict[str, Any]:
+        """Return the weights that gates or the transform change, with what they then are."""
+        values = self._joined([each(self.done, training=training) for each in self.selection])
+        shut_or_not = ops.cast(ops.stop_gradient(values) > 0, values.dtype)
+        found = {}
+        for key, variable in self._keyed.items():
+            axes = [each for each in self._gated.get(key, ()) if zeros or each[2]]
+            if not axes and self._transform is None:
+                continue
+            value = ops.convert_to_tensor(variable)
+            for axis, places, by_degrees in axes:
+                view = [1] * len(variable.shape)
+                if axis < len(view):
+                    # An axis after the weight's own is that of a block: it has one position.
+                    view[axis] = -1
+                line = ops.take(values if by_degrees else shut_or_not, places)
+                factor = ops.reshape(line, view)
+                value = value * ops.cast(factor, value.dtype)
+            found[key] = value if self._transform is None else self._transform(key, value)
+        return found
+
+    def _joined(self, vectors: Sequence[Any]) -> Any:
+        """Return the values of all gates in one line, after a 1 for what has none."""
+        line = ops.concatenate([ops.ones((1,)), *vectors])
+        return ops.where(self.settled > 0, ops.convert_to_tensor(self.chosen), line)
+
+
+class ExpectedCost:
+    """What a model costs when each unit stays with a chance: exact where the chances are 0 and 1.
+
+    The cost of a weight is its price an element times the product of its axes' expected lengths.
+
+    Args:
+        graph: a traced model.
+        prices: the price of an element of each weight and product, by key.
+    """
+
+    def __init__(self, graph: Graph, prices: Mapping[str, float]):
+        parts = [p for p in (*graph.weights.values(), *graph.products) if prices.get(p.key)]
+        lines: dict[bytes, int] = {}
+        counts: list[np.ndarray] = []
+        index, price = [], []
+        for part in parts:
+            fixed, free = prices[part.key], []
+            for length, ids in zip(part.shape, part.axes, strict=True):
+                if ids is None:
+                    fixed *= length
+                    continue
+                place = lines.setdefault(ids.tobytes(), len(lines))
+                if place == len(counts):
+                    counts.append(np.bincount(ids, minlength=graph.units))
+                free.append(place)
+            index.append(free)
+            price.append(fixed)
+        rank = max(map(len, index), default=0)
+        # The line after the last is of length one.
+        padded = [free + [len(counts)] * (rank - len(free)) for free in index]
+        self._counts = np.array(counts, "float32").reshape(-1, graph.units)
+        self._index = np.array(padded, "int32").reshape(-1, rank)
+        self._price = np.array(price, "float64")
+        whole = self._counts.sum(axis=1).astype("float64")
+        self.whole = float((np.append(whole, 1.0)[self._index].prod(axis=1) * self._price).sum())
+        self._price = (self._price / self.whole).astype("float32")
+
+    def share(self, chances: Any) -> Any:
+        """Return the share of the whole cost that is left.
+
+        Args:
+            chances: for each unit of the graph, the chance that it stays, (units,).
+        """
+        lengths = ops.matmul(self._counts, ops.reshape(chances, (-1, 1)))[:, 0]
+        lengths = ops.concatenate([lengths, ops.ones((1,))])
+        return ops.sum(ops.prod(ops.take(lengths, self._index), axis=1) * self._price)
+
+
+def _starts(groups: Sequence[Group]) -> dict[str, int]:
+    """Return where the gates of each group begin in the line of all, after a leading 1."""
+    starts, start = {}, 1
+    for group in sorted(groups, key=lambda group: group.name):
+        starts[group.name] = start
+        start += len(group)
+    return starts
+
+
+def _places(graph: Graph, groups: Sequence[Group], starts: Mapping[str, int]) -> np.ndarray:
+    """Return where each unit of the graph finds its value in the line of all gates."""
+    places = np.zeros(graph.units, "int32")
+    for group in groups:
+        of_group = np.where(group.free, starts[group.name] + np.arange(len(group)), 0)
+        places[group.units] = of_group
+    return places
+
+
+def _gated(
+    graph: Graph, groups: Sequence[Group], starts: Mapping[str, int]
+) -> dict[str, list[tuple[int, np.ndarray, bool]]]:
+    """Return by what weights are multiplied.
+
+    For each weight, entries of an axis, where each position of it finds its value in the line of
+    all gates, and whether that value counts by degrees, or only whether it is zero.
+    """
+    lines: dict[tuple[str, int, bool], np.ndarray] = {}
+    for group in groups:
+        gates = np.where(group.free, starts[group.name] + np.arange(len(group)), 0)
+        through = _let_through(group)
+        for part in group.slices:
+            if part.role in ("cost", "inside"):
+                continue
+            by_degrees = part.role == through
+            size = len(part.unit)
+            line = lines.setdefault((part.weight, part.axis, by_degrees), np.zeros(size, "int32"))
+            mine = part.unit >= 0
+            line[mine] = gates[part.unit[mine]]
+    found: dict[str, list[tuple[int, np.ndarray, bool]]] = {}
+    for (key, axis, by_degrees), line in lines.items():
+        found.setdefault(key, []).append((axis, line, by_degrees))
+    return found
+
+
+def _let_through(group: Group) -> str:
+    """Return the role of the slices by which the units of a group are let through."""
+    reads = group.kind != "block" and any(part.role == "read" for part in group.slices)
+    return "read" if reads else "write"

@@ -1,0 +1,275 @@
+"""Select: train the pruning network, so that a model learns which of its units it needs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secateur.cost.measure import measure
+from secateur.cost.runtimes import check_runtime
+from secateur.cost.table import latency_table
+from secateur.errors import DataError, PlanError
+from secateur.graph.observe import observe
+from secateur.graph.trace import trace
+from secateur.graph.weights import copied
+from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
+from secateur.planning.options import budget_of, check_options, held_by, kinds_of, sparing
+from secateur.planning.plan import Plan, plan
+from secateur.steps.cutting import cut
+from secateur.steps.gates import gates_by
+from secateur.steps.healing import heal
+from secateur.steps.network import PruningNetwork
+from secateur.steps.prune import told
+from secateur.steps.result import Note, Result, Selection, Stage
+from secateur.steps.selecting import Selecting, Settle
+from secateur.steps.timed import plan_for_latency
+from secateur.steps.training import default_batch_size, fit
+
+if TYPE_CHECKING:
+    import keras
+
+    from secateur.data.dataset import Dataset
+    from secateur.graph.graph import Graph
+
+STEP = "select"
+# The lowest and the highest logit that gates begin with: open, and ranked by the criterion.
+_START = (0.5, 2.5)
+
+
+@dataclass(frozen=True)
+class Select:
+    """Learn which units stay, together with the weights, so that a budget holds.
+
+    A copy of the model is trained inside of a `PruningNetwork`: each unit that may go has a gate,
+    and the loss adds what the open gates cost beyond the budget, by an augmented Lagrangian
+    (Gallego-Posada et al. 2022, "Controlled Sparsity via Constrained Optimization"). Then the gates
+    say which units go: they are cut for real, under the same budget.
+
+    Exactly one budget is given.
+
+    Args:
+        macs: the share of the multiply-adds that may be left.
+        params: the share of the parameters that may be left.
+        latency: the share of the measured latency that may be left. Gates are trained by what an
+            element of each layer costs in a table of latencies; the cut is measured and corrected.
+        runtime: with `latency`, on which runtime: `onnxruntime`, `openvino` or `litert`.
+        batch: with `latency`, the rows of one call.
+        threads: with `latency`, the threads that one call may use.
+        gates: `soft`, `hard_concrete` or `top_k` (see `secateur.steps.gates`).
+        by: the criterion that ranks the units before the training, by name or as a function.
+        epochs: how often the training split is passed over.
+        batch_size: rows a step; `None` chooses by the number of rows.
+        learning_rate: the highest rate of the weights.
+        gate_learning_rate: the highest rate of the gates' logits.
+        class_weights: weigh classes alike, or by a mapping.
+        augment: what to vary in the training rows.
+        round_to: kept widths are multiples of it.
+        floor: the smallest share of a group that stays.
+        keep: patterns of layers whose units stay.
+        kinds: what may go; by default all kinds of units but `block` (see `plan`).
+        heal: whether to heal after the cut.
+        samples: how many training rows the criterion and healing see.
+        checkpoint: a folder that keeps the state after every epoch.
+        resume: go on from the state in `checkpoint`, if there is one.
+        seed: gives the order of rows, the gates' draws, the variation and the dropout.
+        verbose: show a progress bar.
+    """
+
+    macs: float | None = None
+    params: float | None = None
+    latency: float | None = None
+    runtime: str = "onnxruntime"
+    batch: int = 1
+    threads: int = 1
+    gates: str = "soft"
+    by: str | Criterion = "l2"
+    epochs: int = 10
+    batch_size: int | None = None
+    learning_rate: float = 5e-4
+    gate_learning_rate: float = 0.05
+    class_weights: bool | Mapping[str, float] = False
+    augment: bool | Mapping[str, Any] | None = None
+    round_to: int = 8
+    floor: float = 0.1
+    keep: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = None
+    heal: bool = True
+    samples: int = 512
+    checkpoint: str | None = None
+    resume: bool = False
+    seed: int = 0
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        name, _ = self._budget()
+        if name == "latency":
+            check_runtime(self.runtime)
+        gates_by(self.gates)
+        criterion(self.by)
+        check_options("global", self.round_to, self.floor)
+        for key in ("epochs", "learning_rate", "gate_learning_rate", "samples"):
+            if not getattr(self, key) > 0:
+                raise PlanError(
+                    f"{key} must be above 0, received {getattr(self, key)!r}.",
+                    where=STEP,
+                    mend="Give a larger one.",
+                )
+
+    def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
+        """Return the model that was selected; the given one is untouched.
+
+        Raises:
+            BudgetError: the budget cannot be met, whatever is selected; nothing is trained.
+            PlanError: nothing can be removed, or a pattern matches nothing.
+            DataError: there is no data.
+            ModelError: the model cannot be traced, or the training diverged; the last good
+                checkpoint stays.
+        """
+        if data is None:
+            raise DataError("selection is learned from data.", where=STEP, mend="Pass a Dataset.")
+        name, share = self._budget()
+        graph = trace(model)
+        x, y = data.train.sample(self.samples, seed=self.seed)
+        rank = criterion(self.by)
+        rows = (x, y) if needs_labels(rank) else x
+        stats = observe(graph, rows, needs=needed(rank), seed=self.seed)
+        if name != "latency":
+            # What no selection can meet is refused before it is trained for.
+            plan(graph, stats, by=rank, **{name: share}, **self._options())
+        size = self.batch_size or default_batch_size(data.train.rows)
+        selecting = Selecting(
+            graph,
+            gates_by(self.gates),
+            self._start(graph, rank, stats),
+            self._prices(graph, name),
+            share=share,
+            steps=math.ceil(data.train.rows / size),
+            epochs=self.epochs,
+            speed=self.gate_learning_rate / self.learning_rate,
+            seed=self.seed,
+        )
+        measured: list[Note] = []
+
+        def decide() -> Plan:
+            return self._plan(graph, name, share, selecting.network, measured)
+
+        settle = Settle(selecting, decide)
+        start = time.perf_counter()
+        _, curve = fit(
+            graph.model,
+            data,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            class_weights=self.class_weights,
+            augment=self.augment,
+            checkpoint=self.checkpoint,
+            resume=self.resume,
+            seed=self.seed,
+            verbose=self.verbose,
+            callbacks=[settle],
+            teaching=selecting,
+        )
+        network = selecting.network
+        trained, folded = copied(graph.model), network.folded()
+        for key, variable in graph.variables_of(trained).items():
+            variable.assign(folded[key])
+        made = settle.plan or decide()
+        smaller = cut(trained, made)
+        logits = np.concatenate(list(network.logits().values()))
+        expected = curve.metrics["left"][selecting.choosing - 1]
+        notes = [
+            Note(
+                STEP,
+                "done",
+                f"{(logits <= 0).sum()} of {len(logits)} gates shut, {expected:.1%} of the {name} "
+                f"expected to be left where {share:.1%} may be, after {selecting.choosing} epochs",
+            ),
+            *(
+                Note(STEP, "done", f"{entry.change}, {entry.reason}", entry.group)
+                for entry in made.cuts
+            ),
+            *measured,
+        ]
+        stages = [Stage("cut", smaller, time.perf_counter() - start)]
+        if self.heal:
+            start = time.perf_counter()
+            smaller, healed = heal(smaller, trained, made, x, seed=self.seed)
+            notes += [told(entry) for entry in healed]
+            stages.append(Stage("healed", smaller, time.perf_counter() - start))
+        return Result(
+            smaller,
+            before=measure(model),
+            after=measure(smaller),
+            plans=(made,),
+            notes=tuple(notes),
+            stages=tuple(stages),
+            curves=(("selected", curve),),
+            selection=Selection(network.gates(), network.parameters()),
+        )
+
+    def _budget(self) -> tuple[str, float]:
+        return budget_of(macs=self.macs, params=self.params, latency=self.latency)
+
+    def _options(self) -> dict[str, Any]:
+        """Return what a plan is told beside its budget and criterion."""
+        return {
+            "round_to": self.round_to,
+            "floor": self.floor,
+            "keep": self.keep,
+            "kinds": self.kinds,
+        }
+
+    def _prices(self, graph: Graph, name: str) -> dict[str, float]:
+        """Return what an element of each weight costs."""
+        parts = (*graph.weights.values(), *graph.products)
+        if name == "macs":
+            return {part.key: float(part.uses) for part in parts}
+        if name == "params":
+            return dict.fromkeys(graph.weights, 1.0)
+        table = latency_table(graph, runtime=self.runtime, batch=self.batch, threads=self.threads)
+        return {
+            part.key: table.cost(part.key, part.shape) / math.prod(part.shape)
+            for part in parts
+            if math.prod(part.shape)
+        }
+
+    def _start(self, graph: Graph, rank: Criterion, stats: Any) -> dict[str, np.ndarray]:
+        """Return a logit for each unit of the groups that have gates, in the criterion's order."""
+        allowed, held = kinds_of(graph, self.kinds), held_by(graph, self.keep)
+        low, high = _START
+        found = {}
+        for group in (sparing(each, self.keep) for each in graph.groups if each.kind in allowed):
+            if group.name not in held and group.free.any():
+                place = np.argsort(np.argsort(rank(group, stats), kind="stable"))
+                found[group.name] = low + (high - low) * (place + 0.5) / len(group)
+        return found
+
+    def _plan(
+        self,
+        graph: Graph,
+        name: str,
+        share: float,
+        network: PruningNetwork,
+        measured: list[Note],
+    ) -> Plan:
+        """Return the plan that keeps what the gates want most, and note what was measured."""
+        wanted = network.wanted()
+
+        def gates(group: Any, stats: Any) -> np.ndarray:
+            return wanted.get(group.name, np.zeros(len(group)))
+
+        stats = observe(graph)
+        options = self._options() | {"by": gates}
+        if name != "latency":
+            return plan(graph, stats, **{name: share}, **options)
+        timed = plan_for_latency(
+            graph, stats, share, self.runtime, self.batch, self.threads, **options
+        )
+        measured.append(Note(STEP, "done", timed.note))
+        return timed.plan

@@ -1,0 +1,194 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from secateur.data.read import read
+from secateur.errors import BudgetError, DataError, ModelError, PlanError
+from secateur.graph.trace import trace
+from secateur.graph.weights import copied
+from secateur.planning.plan import Plan
+from secateur.steps.chain import chain
+from secateur.steps.finetune import FineTune
+from secateur.steps.gates import GATES, HardConcrete
+from secateur.steps.network import PruningNetwork
+from secateur.steps.select import Select
+
+FAST = {"by": "l2", "round_to": 2, "batch_size": 50, "gate_learning_rate": 0.2}
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 8)).astype("float32")
+    return read((x, (x[:, 0] + x[:, 1] > 0).astype("int32")))
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    x = i = keras.Input((8,), name="array")
+    x = h = layers.ReLU()(layers.BatchNormalization()(layers.Dense(24, name="stem")(x)))
+    x = layers.Dropout(0.1)(layers.Dense(48, "relu", name="inner")(x))
+    x = layers.Add()([h, layers.Dense(24, name="back")(x)])
+    return keras.Model(i, layers.Dense(2, "softmax", name="last")(x))
+
+
+def network_of(model, share=None, start=3.0, steps=1):
+    graph = trace(model)
+    gates = {g.name: HardConcrete(np.full(len(g), start), seed=1) for g in graph.groups}
+    prices = {part.key: part.uses for part in graph.weights.values()}
+    return PruningNetwork(
+        copied(model), graph, gates, prices=prices, share=share, steps=steps, speed=50.0
+    )
+
+
+@pytest.mark.parametrize("gates", GATES)
+def test_what_is_selected_keeps_the_budget(model, data, gates):
+    before = [w.copy() for w in model.get_weights()]
+    result = Select(macs=0.5, gates=gates, epochs=4, **FAST)(model, data)
+    assert 0.4 * result.before.macs < result.after.macs <= 0.5 * result.before.macs
+    assert [stage.name for stage in result.stages] == ["cut", "healed"]
+    assert "of the macs expected to be left" in result.notes[0].what
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    for group, values in result.selection.gates.items():
+        assert ((values >= 0) & (values <= 1)).all(), group
+    assert type(result.model) is type(model)
+
+
+def test_the_expected_cost_comes_to_the_budget(model, data):
+    result = Select(params=0.4, epochs=8, gates="hard_concrete", **FAST)(model, data)
+    left = dict(result.curves)["selected"].metrics["val_left"]
+    assert left[0] > 0.6
+    assert left[-1] == pytest.approx(0.4, abs=0.06)
+
+
+def test_useless_inputs_of_a_layer_are_found(data):
+    keras.utils.set_random_seed(1)
+    i = keras.Input((8,), name="array")
+    # It is not trained, so that the others cannot learn what the first two tell.
+    x = layers.Dense(16, name="wide", trainable=False)(i)
+    model = keras.Model(i, layers.Dense(2, "softmax")(x))
+    kernel = np.zeros((8, 16), "float32")
+    kernel[0, 0] = kernel[1, 1] = 1.0
+    # The others are loud, and tell nothing of the labels.
+    kernel[4:, 2:] = 4.0
+    model.get_layer("wide").set_weights([kernel, np.zeros(16)])
+    step = Select(macs=0.3, by="l2", round_to=1, epochs=12, batch_size=20, learning_rate=0.01)
+    assert not {0, 1} & set(step(model, data).plan.cuts[0].remove)
+
+
+def test_parameters_are_those_that_the_gates_leave(model):
+    network = network_of(model)
+    graph = trace(model)
+    index = [g.name for g in graph.groups].index("inner")
+    gates = network.selection[network.names.index("inner")]
+    shut = np.where(np.arange(48) % 3 == 0, -9.0, 9.0)
+    gates.raw.assign(shut / gates.speed)
+    assert index >= 0
+    left = network.parameters()
+    assert (left["inner/kernel"][:, ::3] == 0).all()
+    assert (left["back/kernel"][::3] == 0).all()
+    assert (left["inner/kernel"][:, 1::3] != 0).all()
+    folded = network.folded()
+    assert (folded["back/kernel"][::3] == 0).all()
+    assert (folded["inner/kernel"][:, ::3] != 0).any()
+
+
+def test_the_network_is_an_ordinary_model(model, data, tmp_path):
+    network = network_of(model, share=0.5, steps=20)
+    x, y = data.train.sample(200)
+    network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    seen = keras.callbacks.History()
+    network.fit(x, y, epochs=2, verbose=0, callbacks=[seen], validation_data=(x, y))
+    assert {"loss", "accuracy", "left", "val_loss"} <= set(seen.history)
+    network.save_weights(tmp_path / "network.weights.h5")
+    other = network_of(model, share=0.5, steps=20)
+    other(x[:1])
+    other.load_weights(tmp_path / "network.weights.h5")
+    np.testing.assert_allclose(other.predict(x, verbose=0), network.predict(x, verbose=0))
+
+
+def test_what_layers_note_of_a_batch_is_kept(model, data):
+    network = network_of(model)
+    x, _ = data.train.sample(64)
+    before = network.model.layers[2].moving_mean.numpy().copy()
+    network(x, training=True)
+    after = network.model.layers[2].moving_mean.numpy()
+    assert not np.allclose(before, after)
+
+
+def test_an_interrupted_selection_goes_on_to_the_same_result(model, data, tmp_path):
+    class Stop(Exception):
+        pass
+
+    step = {"macs": 0.5, "epochs": 3, **FAST}
+    whole = Select(**step)(model, data)
+    from secateur.steps import keeper
+
+    done = keeper.Keeper._save
+
+    def broken(self, folder, epochs):
+        done(self, folder, epochs)
+        if epochs == 2:
+            raise Stop
+
+    keeper.Keeper._save = broken
+    try:
+        with pytest.raises(Stop):
+            Select(**step, checkpoint=str(tmp_path))(model, data)
+    finally:
+        keeper.Keeper._save = done
+    again = Select(**step, checkpoint=str(tmp_path), resume=True)(model, data)
+    assert again.plan == whole.plan
+    for one, other in zip(again.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_the_same_seed_selects_the_same(model, data):
+    one, other = (Select(macs=0.5, epochs=2, **FAST)(model, data) for _ in range(2))
+    assert one.plan == other.plan
+    assert isinstance(one.plan, Plan)
+
+
+def test_what_is_kept_has_no_gates(model, data):
+    result = Select(macs=0.7, keep=("stem",), epochs=2, **FAST)(model, data)
+    assert set(result.selection.gates) == {"inner"}
+    assert result.model.get_layer("stem").units == 24
+
+
+def test_selection_chains_with_other_steps(model, data):
+    result = chain(Select(macs=0.6, epochs=2, **FAST), FineTune(epochs=1))(model, data)
+    assert [stage.name for stage in result.stages] == ["cut", "healed", "fine-tuned"]
+    assert result.selection is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({}, BudgetError, "exactly one budget"),
+        ({"macs": 0.5, "params": 0.5}, BudgetError, "exactly one"),
+        ({"macs": 1.5}, BudgetError, "between 0 and 1"),
+        ({"macs": 0.5, "gates": "iron"}, PlanError, "no gates"),
+        ({"macs": 0.5, "epochs": 0}, PlanError, "epochs must be above 0"),
+        ({"latency": 0.5, "runtime": "abacus"}, ModelError, "no runtime"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(options, kind, words):
+    with pytest.raises(kind, match=words):
+        Select(**options)
+
+
+def test_a_budget_that_nothing_meets_is_refused_before_training(model, data):
+    with pytest.raises(BudgetError, match="cannot fall to"):
+        Select(macs=0.01, epochs=10_000, **FAST)(model, data)
+
+
+def test_selection_needs_data(model):
+    with pytest.raises(DataError, match="learned from data"):
+        Select(macs=0.5)(model)
+
+
+def test_a_training_that_diverges_is_told(model, data):
+    with pytest.raises(ModelError, match="the loss became"):
+        Select(macs=0.5, epochs=2, learning_rate=1e30, by="l2", round_to=2)(model, data)
