@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from secateur.scoring.score import score
     from secateur.steps.chain import chain
     from secateur.steps.cutting import cut
+    from secateur.steps.factorize import Factorize
     from secateur.steps.finetune import FineTune
     from secateur.steps.healing import heal
     from secateur.steps.masks import mask
     from secateur.steps.prune import Prune
+    from secateur.steps.regularize import Regularize
     from secateur.steps.sparsify import Sparsify
 
 __version__ = "0.1.0"
@@ -31,9 +33,11 @@ __version__ = "0.1.0"
 # Loaded on first use, so that `import secateur` starts no TensorFlow.
 _HOMES = {
     "Dataset": "secateur.data.dataset",
+    "Factorize": "secateur.steps.factorize",
     "FineTune": "secateur.steps.finetune",
     "Plan": "secateur.planning.plan",
     "Prune": "secateur.steps.prune",
+    "Regularize": "secateur.steps.regularize",
     "Sparsify": "secateur.steps.sparsify",
     "chain": "secateur.steps.chain",
     "cut": "secateur.steps.cutting",
@@ -52,9 +56,11 @@ _HOMES = {
 
 __all__ = [
     "Dataset",
+    "Factorize",
     "FineTune",
     "Plan",
     "Prune",
+    "Regularize",
     "SecateurError",
     "Sparsify",
     "chain",

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from secateur.errors import OutputError
 
@@ -48,6 +49,19 @@ def write_whole(path: str | Path, text: str) -> Path:
             mend="Choose a folder that can be written and has room.",
         ) from None
     return path
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Take an open file for this process alone until it is closed; False where another has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where two jobs on one file are not told apart
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync(path: Path) -> None:

@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 import secateur
-from secateur.cli import compare, demo, export, init, inspect, out, plan, report, run, score
+from secateur.cli import (
+    compare,
+    demo,
+    explore,
+    export,
+    init,
+    inspect,
+    out,
+    plan,
+    report,
+    run,
+    score,
+)
 from secateur.cli.messages import guarded
 from secateur.cli.modules import import_modules
 
@@ -50,6 +62,7 @@ _COMMANDS = (
     ("init", init.init, "Write a recipe for the data that is there."),
     ("run", run.run, "Do what a recipe asks, from raw data to a report."),
     ("compare", compare.compare, "Set the families of compression side by side."),
+    ("explore", explore.explore, "Search over steps and settings; keep the best models."),
     ("inspect", inspect.inspect, "Show a model's layers, costs, and what can be pruned."),
     ("plan", plan.plan, "Show what would be cut, without cutting it."),
     ("export", export.export, "Write a model as ONNX, ready to score."),

@@ -200,8 +200,8 @@ def tiny_model(probe: Probe, read: int, written: int, batch: int, runtime: str) 
     return _tiny_onnx(probe, read, written, batch)
 
 
-class _Nodes:
-    """The nodes and constants of an ONNX graph under construction."""
+class Nodes:
+    """The nodes and constants of an ONNX graph under construction, one node after the other."""
 
     def __init__(self) -> None:
         from onnx import helper, numpy_helper
@@ -212,6 +212,7 @@ class _Nodes:
         self.last = "x"
 
     def add(self, kind: str, *weights: tuple[int, ...] | None, **attributes: Any) -> None:
+        """Add a node that reads the one before it and constants of some shapes."""
         names = []
         for shape in weights:
             names.append("" if shape is None else f"w{len(self.constants)}")
@@ -221,7 +222,19 @@ class _Nodes:
         node = self._helper.make_node(kind, [before, *names], [self.last], **attributes)
         self.nodes.append(node)
 
+    def look_up(self, table: tuple[int, int]) -> None:
+        """Look the input up in a table: its size, without what is behind the point, is the row."""
+        from onnx import TensorProto
+
+        self.add("Abs")
+        self.add("Cast", to=TensorProto.INT64)
+        self.add("Gather", table, axis=0)
+        # The table comes first, then what is looked up in it.
+        rows, weights = self.nodes[-1].input
+        self.nodes[-1].input[:] = [weights, rows]
+
     def model(self, shape: tuple[int, ...]) -> bytes:
+        """Return what a file of the nodes holds, with an input `x` of that shape."""
         from onnx import TensorProto
 
         helper, kind = self._helper, TensorProto.FLOAT
@@ -237,7 +250,7 @@ class _Nodes:
 
 
 def _tiny_onnx(probe: Probe, read: int, written: int, batch: int) -> bytes:
-    nodes = _Nodes()
+    nodes = Nodes()
     if probe.kind == "dense":
         nodes.add("MatMul", (read, written))
         return nodes.model((batch * probe.rows, read))
@@ -249,15 +262,7 @@ def _tiny_onnx(probe: Probe, read: int, written: int, batch: int) -> bytes:
         nodes.add("Relu")
         return nodes.model((1, 8))
     nodes.add("Conv", (read, 1, *(1 for _ in probe.space)), (read,))
-    options: dict[str, Any] = {
-        "kernel_shape": probe.kernel,
-        "strides": probe.strides,
-        "dilations": probe.dilation,
-    }
-    if probe.padding == "same":
-        options["auto_pad"] = "SAME_UPPER"
-    elif probe.padding == "causal":
-        options["pads"] = [(probe.kernel[0] - 1) * probe.dilation[0], 0]
+    options = conv_options(probe)
     if probe.kind == "conv":
         shape = (written, read // probe.groups, *probe.kernel)
         nodes.add("Conv", shape, (written,), group=probe.groups, **options)
@@ -268,6 +273,20 @@ def _tiny_onnx(probe: Probe, read: int, written: int, batch: int) -> bytes:
         nodes.add("ConvTranspose", (read, written, *probe.kernel), (written,), **options)
     nodes.add("GlobalAveragePool")
     return nodes.model((batch, 1, *probe.space))
+
+
+def conv_options(probe: Probe) -> dict[str, Any]:
+    """Return the attributes of the ONNX node of a convolution."""
+    options: dict[str, Any] = {
+        "kernel_shape": probe.kernel,
+        "strides": probe.strides,
+        "dilations": probe.dilation,
+    }
+    if probe.padding == "same":
+        options["auto_pad"] = "SAME_UPPER"
+    elif probe.padding == "causal":
+        options["pads"] = [(probe.kernel[0] - 1) * probe.dilation[0], 0]
+    return options
 
 
 def _tiny_litert(probe: Probe, read: int, written: int, batch: int) -> bytes:

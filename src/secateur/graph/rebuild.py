@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from secateur.graph.configs import fault_of, is_stock, made_again
 from secateur.graph.fitting import Wanted, any_batch, fitting
 from secateur.graph.functional import Names, functional_of, is_nested, opened
 from secateur.graph.graph import Graph, kept_shape
+from secateur.graph.parts import Part, Parts, in_turn
 from secateur.graph.refit import compensated, pieces, resized, rewritten, stated
 from secateur.graph.removal import GONE, Gone, Removal
 from secateur.graph.rule import Contract
@@ -28,7 +29,9 @@ from secateur.graph.whole import made_whole
 Path = tuple[str, ...]
 
 
-def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
+def rebuild(
+    graph: Graph, keep: np.ndarray, instead: Mapping[int, Sequence[Part]] | None = None
+) -> keras.Model:
     """Return a new model without the units that are not kept; the traced one is untouched.
 
     A composite layer (attention, a block of one's own) is made again by its own class where some
@@ -38,6 +41,8 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     Args:
         graph: a traced model.
         keep: for each unit of the graph, whether it stays.
+        instead: layers that stand for a layer, one after the other, by the id of that layer. The
+            composite layers that it is inside of are laid open.
 
     Returns:
         An ordinary Keras model of the same kinds of layers, with the names of the old ones.
@@ -48,12 +53,13 @@ def rebuild(graph: Graph, keep: np.ndarray) -> keras.Model:
     axes = {id(graph.variables[key]): weight.axes for key, weight in graph.weights.items()}
     if graph.said:
         return _as_a_whole(graph, keep, axes)
-    builder = _Builder(graph, keep)
+    builder = _Builder(graph, keep, Parts(graph.model, instead or {}))
     model = builder.model(graph.model, ())
     for old, new in builder.pairs:
         _fill(old, new, axes, keep)
         compensated(old, new)
         settle(old, new)
+    builder.parts.fill()
     return model
 
 
@@ -100,6 +106,7 @@ def kept_values(value: np.ndarray, axes: Any, keep: np.ndarray) -> np.ndarray:
 class _Builder:
     graph: Graph
     keep: np.ndarray
+    parts: Parts
     made: dict[int, Any] = field(default_factory=dict)
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
     turns: Counter[Path] = field(default_factory=Counter)
@@ -142,18 +149,22 @@ class _Builder:
         new = keras.Sequential([tensor], name=old.name)
         shape = tensor.shape
         for layer in old.layers:
-            new.add(self._operation((*scope, layer.name), layer, [shape]))
+            several = self.parts.of(layer, layer.name, [shape])
+            for each in several or [self._operation((*scope, layer.name), layer, [shape])]:
+                new.add(each)
             shape = new.output_shape
         return new
 
     def _call(self, scope: Path, operation: Any, args: Any, kwargs: Any) -> Any:
         path = (*scope, operation.name)
+        shapes = [tensor.shape for tensor in _tensors((args, kwargs))]
+        if several := self.parts.of(operation, operation.name, shapes):
+            return in_turn(several, args, kwargs)
         instead = self.removal.stand_in("/".join(path), operation, args, kwargs)
         if instead is not None:
             return instead
         if "/".join(path) in self.graph.opened:
             return self._composite(path, operation, operation.name, args, kwargs)
-        shapes = [tensor.shape for tensor in _tensors((args, kwargs))]
         new = self._operation(path, operation, shapes)
         return self._called(self.calls.get("/".join(path)), operation, new, args, kwargs)
 
@@ -185,7 +196,7 @@ class _Builder:
         turns = self.graph.opened["/".join(path)]
         composite = turns[min(self.turns[path], len(turns) - 1)]
         self.turns[path] += 1
-        if self.removal.opens("/".join(path)):
+        if self.removal.opens("/".join(path)) or self.parts.inside(composite):
             return self._laid_open(path, old, composite, args, kwargs)
         tensors = [self.graph.tensors[index] for index in composite.outputs]
         outputs = [kept_shape(each.shape, each.axes, self.keep)[1:] for each in tensors]
@@ -231,6 +242,9 @@ class _Builder:
 
         def call(operation: Any, *inner_args: Any, **inner_kwargs: Any) -> Any:
             at = (*path, names(operation))
+            shapes = [tensor.shape for tensor in _tensors((inner_args, inner_kwargs))]
+            if several := self.parts.of(operation, "_".join(at), shapes):
+                return in_turn(several, inner_args, inner_kwargs)
             instead = self.removal.stand_in("/".join(at), operation, inner_args, inner_kwargs)
             if instead is not None:
                 return instead
@@ -238,7 +252,6 @@ class _Builder:
                 name = self._unique("_".join(at))
                 return self._composite(at, operation, name, inner_args, inner_kwargs)
             if is_nested(operation):
-                shapes = [tensor.shape for tensor in _tensors((inner_args, inner_kwargs))]
                 return self._operation(at, operation, shapes)(*inner_args, **inner_kwargs)
             return self._inner(calls["/".join(at)], operation, inner_args, inner_kwargs, known)
 

@@ -59,12 +59,14 @@ class Call:
 class Composite:
     """One call of a layer that was opened.
 
-    The symbolic arguments, the indices of its outputs, and the calls inside it.
+    The symbolic arguments, the indices of its outputs, the calls inside it, and whether these
+    cannot be laid into the graph of the model.
     """
 
     specs: Any
     outputs: tuple[int, ...]
     calls: tuple[Call, ...]
+    held: bool = False
 
 
 @dataclass(frozen=True)

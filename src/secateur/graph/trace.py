@@ -167,7 +167,7 @@ def _walk(
                     _hold(path, operation, specs, sweep)
                     blame(operation, specs)
                 given = tuple(value.index for value in tree.flatten(outputs))
-                made = Composite(specs, given, tuple(sweep.calls[start:]))
+                made = Composite(specs, given, tuple(sweep.calls[start:]), held)
                 sweep.opened.setdefault("/".join(path), []).append(made)
                 return outputs
             rule = rule if unknown else Pin(f"{type(operation).__name__} cannot be opened here")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,16 +118,9 @@ class RunFolder:
 
     def save(self, model: keras.Model, path: Path) -> None:
         """Save a model so that the file is there whole or not at all."""
-        from secateur.formats.quiet import quiet
+        from secateur.models.save import save_model
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-        try:
-            with quiet():
-                model.save(partial)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        save_model(model, path)
 
     def forget(self, name: str) -> None:
         """Remove a thing that was kept while the run was under way."""
@@ -168,8 +160,8 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """Turn what a full or closed disk makes of a write into one line."""
+def disk_errors(where: Path, again: str = "with `--resume`") -> Iterator[None]:
+    """Turn what a full or closed disk makes of a write into one line; `again` says how to go on."""
     try:
         yield
     except OSError as error:
@@ -179,7 +171,7 @@ def disk_errors(where: Path) -> Iterator[None]:
         raise OutputError(
             "the disk is full." if full else f"it cannot be written: {error.strerror}.",
             where=error.filename or where,
-            mend="Make room, then go on with `--resume`."
+            mend=f"Make room, then go on {again}."
             if full
             else "Choose a folder that you may write to.",
         ) from error

@@ -29,6 +29,7 @@ from secateur.planning.plan import Plan
 from secateur.recipe.recipe import Recipe
 from secateur.reporting import record
 from secateur.reporting.report import report
+from secateur.steps.result import perform
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
@@ -74,6 +75,23 @@ def run(
         return _Job(recipe, folder, progress or (lambda line: None), verbose).run(command)
 
 
+def baseline_of(
+    recipe: Recipe, folder: RunFolder, say: Say, *, verbose: bool = False
+) -> tuple[keras.Model, Dataset]:
+    """Return the model before the steps, trained if need be and kept, and the data.
+
+    Args:
+        recipe: says where both come from; its steps are not looked at.
+        folder: where the model is kept, or lies already.
+        say: told one line for each thing that is done.
+        verbose: show a bar while the model trains.
+
+    Raises:
+        SecateurError: something that the user can mend.
+    """
+    return Start(recipe, folder, say, verbose).begin()
+
+
 class _Job(Start):
     """One run: what is known so far, and the stages in their order."""
 
@@ -83,7 +101,7 @@ class _Job(Start):
         baseline, data = self.begin()
         final = baseline
         for index, step in enumerate(steps):
-            final = self.step(index, step, final, data)
+            final = self.step(index, step, final, data, baseline)
         if not self.folder.model.exists():
             self.folder.save(final, self.folder.model)
         made = self.record(baseline, final, data, command)
@@ -94,7 +112,9 @@ class _Job(Start):
         report(self.folder.path)
         return made
 
-    def step(self, index: int, step: Any, model: keras.Model, data: Dataset) -> keras.Model:
+    def step(
+        self, index: int, step: Any, model: keras.Model, data: Dataset, teacher: keras.Model
+    ) -> keras.Model:
         """Do one step and measure every stage that it went through."""
         name = f"step {index + 1}"
         kept = self.folder.checkpoint(f"step-{index + 1}.keras")
@@ -108,7 +128,7 @@ class _Job(Start):
         }
         known = {field.name for field in dataclasses.fields(step)}
         given = {key: value for key, value in settings.items() if key in known}
-        result = dataclasses.replace(step, **given)(model, data)
+        result = perform(dataclasses.replace(step, **given), model, data, teacher)
         made = []
         for each in result.stages:
             found = evaluate(each.model, data.test)

@@ -6,7 +6,6 @@ error that says where it stands and which was meant.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib
 import json
@@ -22,16 +21,18 @@ from secateur.errors import RecipeError
 from secateur.recipe.contenders import FAMILIES
 from secateur.recipe.mistakes import explain, suggest, told
 from secateur.recipe.positions import Positions, read_yaml, set_value
+from secateur.recipe.ranges import Space, space_of
 from secateur.recipe.sections import (
     CompareSection,
     DataSection,
+    ExploreSection,
     ExportSection,
     MeasureSection,
     ModelSection,
     Section,
     TrainSection,
 )
-from secateur.recipe.steps import parsed, to_step
+from secateur.recipe.steps import beside, parsed, to_step
 
 
 class Recipe(Section):
@@ -51,9 +52,11 @@ class Recipe(Section):
     export: ExportSection = ExportSection()
     measure: MeasureSection = MeasureSection()
     compare: CompareSection | None = None
+    explore: ExploreSection | None = None
     seed: int = Field(default=0, ge=0)
 
     _folder: Path = PrivateAttr(default=Path())
+    _space: Space | None = PrivateAttr(default=None)
 
     @classmethod
     def load(cls, path: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -90,7 +93,10 @@ class Recipe(Section):
         except ValidationError as error:
             raise explain(error, positions, list(cls.model_fields)) from None
         recipe._folder = folder
-        lists: dict[tuple[str, ...], Sequence[Any]] = {("steps",): recipe.steps}
+        recipe._space = space_of(recipe.steps, positions)
+        if not recipe._space.ranges:
+            # A step that names a file that is not there is to be told now.
+            recipe.chain  # noqa: B018
         for name, entries in ((recipe.compare and recipe.compare.contenders) or {}).items():
             path = ("compare", "contenders", name)
             if entries is None and name not in FAMILIES:
@@ -99,17 +105,8 @@ class Recipe(Section):
                     where=positions.at(path),
                     mend=suggest(name, list(FAMILIES)),
                 )
-            lists[path] = entries or ()
-        for path, entries in lists.items():
-            for index, entry in enumerate(entries):
-                step = _beside(parsed(entry, positions, (*path, index)), folder)
-                early = getattr(step, "rewind", None)
-                if early is not None and not Path(early).is_file():
-                    raise RecipeError(
-                        f"there is no file {early}.",
-                        where=positions.at((*path, index, *entry, "rewind")),
-                        mend="Name a .keras file, relative to the recipe.",
-                    )
+            for index, entry in enumerate(entries or ()):
+                beside(parsed(entry, positions, (*path, index)), folder)
         return recipe
 
     @property
@@ -124,13 +121,39 @@ class Recipe(Section):
 
     @cached_property
     def chain(self) -> tuple[Any, ...]:
-        """The steps as objects, in order; the recipe's seed is theirs where they name none."""
-        return self.steps_of(self.steps, self.seed)
+        """The steps as objects, in order; the recipe's seed is theirs where they name none.
+
+        Raises:
+            RecipeError: a value is a range.
+        """
+        for each in self.space.ranges:
+            raise RecipeError(
+                "this is a range, from which `secateur explore` chooses; a run needs one value.",
+                where=each.where,
+                mend="Use `secateur explore` for this recipe, or give a value.",
+            )
+        return tuple(self.step_of(entry) for entry in self.steps)
+
+    def step_of(self, entry: Mapping[str, Any]) -> Any:
+        """Return the step of an entry; a file that it names is looked for beside the recipe.
+
+        Raises:
+            RecipeError: there is no such file, or the entry means nothing.
+        """
+        return self.steps_of([entry], self.seed)[0]
 
     def steps_of(self, entries: Sequence[Mapping[str, Any]], seed: int) -> tuple[Any, ...]:
-        """Return entries as steps; the seed is theirs where they name none."""
-        steps = (to_step(entry, seed=seed) for entry in entries)
-        return tuple(_beside(step, self._folder) for step in steps)
+        """Return the steps of entries; the seed is theirs where they name none.
+
+        Raises:
+            RecipeError: there is no file that one names, or an entry means nothing.
+        """
+        return tuple(beside(to_step(entry, seed=seed), self._folder) for entry in entries)
+
+    @property
+    def space(self) -> Space:
+        """What the steps may be, where some of their values are ranges."""
+        return self._space or space_of(self.steps, Positions("recipe", {}))
 
     @property
     def folder(self) -> Path:
@@ -140,7 +163,7 @@ class Recipe(Section):
     @property
     def start(self) -> Recipe:
         """The same recipe as far as the baseline depends on it."""
-        left_out = {"steps", "compare", "export", "measure"}
+        left_out = {"steps", "compare", "explore", "export", "measure"}
         tree = {key: value for key, value in self.tree().items() if key not in left_out}
         return type(self).of(tree, self._folder)
 
@@ -164,15 +187,9 @@ class Recipe(Section):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all that the result of a run depends on, in hex."""
-        told = self.model_dump(mode="json", exclude={"name", "compare"})
+        told = self.model_dump(mode="json", exclude={"name", "compare", "explore"})
         text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _beside(step: Any, folder: Path) -> Any:
-    """Return a step whose file is looked for beside the recipe."""
-    early = getattr(step, "rewind", None)
-    return step if early is None else dataclasses.replace(step, rewind=folder / early)
 
 
 def _import(name: str, folder: Path) -> Callable[..., Any]:

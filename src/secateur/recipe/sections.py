@@ -143,6 +143,16 @@ class CompareSection(Section):
         return self
 
 
+class ExploreSection(Section):
+    """What `explore` takes; the ranges stand in the steps."""
+
+    objectives: tuple[str, ...] = Field(default=("accuracy", "macs"), min_length=1)
+    trials: int = Field(default=50, ge=1)
+    runtime: Literal["onnxruntime", "openvino", "litert"] = "onnxruntime"
+    batch: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1)
+
+
 SECTIONS: dict[str, type[Section]] = {
     "data": DataSection,
     "model": ModelSection,
@@ -150,6 +160,7 @@ SECTIONS: dict[str, type[Section]] = {
     "export": ExportSection,
     "measure": MeasureSection,
     "compare": CompareSection,
+    "explore": ExploreSection,
 }
 
 # Imported when a recipe names them: they load Keras.
@@ -157,4 +168,6 @@ STEPS = {
     "prune": "secateur.steps.prune:Prune",
     "sparsify": "secateur.steps.sparsify:Sparsify",
     "finetune": "secateur.steps.finetune:FineTune",
+    "factorize": "secateur.steps.factorize:Factorize",
+    "regularize": "secateur.steps.regularize:Regularize",
 }

@@ -112,6 +112,38 @@ def parsed(
         raise RecipeError(f"{error}", where=positions.at(path)) from None
 
 
+def beside(step: Any, folder: Path) -> Any:
+    """Return a step whose file is looked for in the recipe's folder.
+
+    Raises:
+        RecipeError: it is not there.
+    """
+    early = getattr(step, "rewind", None)
+    if early is None:
+        return step
+    if not (folder / early).is_file():
+        raise RecipeError(
+            f"there is no file {folder / early}.",
+            where="rewind",
+            mend="Name a .keras file, relative to the recipe.",
+        )
+    return dataclasses.replace(step, rewind=folder / early)
+
+
+def accepts(name: str, key: str, value: Any) -> bool:
+    """Return whether an argument may have a value by its type; one that there is not may."""
+    hint = typing.get_type_hints(_resolve(STEPS[name])).get(key) if name in STEPS else None
+    if hint is None:
+        return True
+    if hint is Pattern:
+        return not isinstance(value, Mapping)
+    try:
+        TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
 def _check(name: str, step: Any) -> None:
     """Find now what the step itself would find after hours of training."""
     for key in ("epochs", "learning_rate", "rounds"):

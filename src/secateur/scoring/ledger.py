@@ -19,7 +19,7 @@ from typing import IO, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from secateur.errors import OutputError
-from secateur.files import PARTIAL
+from secateur.files import PARTIAL, lock
 from secateur.scoring.sink import cannot_write
 
 LEDGER = "ledger.jsonl"
@@ -178,7 +178,7 @@ def _open(out: Path) -> IO[bytes]:
         file = path.open("a+b")
     except OSError as error:
         raise cannot_write(path, error) from error
-    if not _lock(file):
+    if not lock(file):
         file.close()
         raise OutputError(
             "another process is scoring into this folder.",
@@ -186,19 +186,6 @@ def _open(out: Path) -> IO[bytes]:
             mend="Wait until it ends, or name another output folder.",
         )
     return file
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Take the file for this process alone; False where another has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where two jobs on one folder are not told apart
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _whole_lines(file: IO[bytes]) -> list[bytes]:

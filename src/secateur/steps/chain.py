@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secateur.errors import RecipeError
-from secateur.steps.result import Result, Step, joined
+from secateur.steps.result import Result, Step, joined, perform
 
 if TYPE_CHECKING:
     import keras
@@ -20,8 +20,24 @@ class Chain:
 
     steps: tuple[Step, ...]
 
-    def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
+    @property
+    def wants_teacher(self) -> bool:
+        """Say whether any of the steps learns from another model."""
+        return any(getattr(step, "wants_teacher", False) for step in self.steps)
+
+    def __call__(
+        self,
+        model: keras.Model,
+        data: Dataset | None = None,
+        *,
+        teacher: keras.Model | None = None,
+    ) -> Result:
         """Run all steps.
+
+        Args:
+            model: what the first step starts from.
+            data: what the steps learn from.
+            teacher: for steps that learn from another model; by default `model`.
 
         Raises:
             SecateurError: whatever a step raises.
@@ -30,7 +46,7 @@ class Chain:
         results: list[Result] = []
         given = model
         for step in self.steps:
-            result = step(given, data)
+            result = perform(step, given, data, model if teacher is None else teacher)
             if result.model is given:
                 raise RuntimeError(f"{step!r} returned its own input instead of a new model")
             results.append(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -93,9 +93,10 @@ def cut_empty(model: keras.Model, x: Any, *, round_to: int) -> tuple[keras.Model
 def _cut_once(model: keras.Model, x: Any, round_to: int) -> tuple[keras.Model, Plan] | None:
     graph = trace(model)
     values = {key: to_numpy(variable) for key, variable in graph.variables.items()}
-    cuts = _together(graph, _cuts(graph, empty_units(graph, values), round_to))
-    expected = _outputs(model, x)
-    whole = _tried(model, _plan(graph, cuts), x, expected)
+    empty = empty_units(graph, values)
+    cuts = cuts_of(graph, _groups(graph), empty, round_to, "masks have left them empty")
+    expected = outputs(model, x)
+    whole = _tried(model, plan_of(graph, cuts), x, expected)
     if whole is not None or len(cuts) < 2:
         return whole
     alone = [(entry,) for entry in cuts if not any(entry.group in names for names in graph.alike)]
@@ -103,10 +104,10 @@ def _cut_once(model: keras.Model, x: Any, round_to: int) -> tuple[keras.Model, P
     good = [
         entry
         for some in alone
-        if some and _close(_outputs(mask(model, _plan(graph, some)), x), expected)
+        if some and close(outputs(mask(model, plan_of(graph, some)), x), expected)
         for entry in some
     ]
-    return _tried(model, _plan(graph, tuple(good)), x, expected)
+    return _tried(model, plan_of(graph, tuple(good)), x, expected)
 
 
 def _tried(
@@ -118,12 +119,27 @@ def _tried(
         smaller = cut(model, plan)
     except (PlanError, ModelError):
         return None
-    return (smaller, plan) if _close(_outputs(smaller, x), expected) else None
+    return (smaller, plan) if close(outputs(smaller, x), expected) else None
 
 
-def _cuts(graph: Graph, empty: Mapping[str, np.ndarray], round_to: int) -> tuple[GroupCut, ...]:
+def cuts_of(
+    graph: Graph,
+    groups: Iterable[Group],
+    empty: Mapping[str, np.ndarray],
+    round_to: int,
+    reason: str,
+) -> tuple[GroupCut, ...]:
+    """Return what groups give when their empty units go, as far as rounding lets them.
+
+    Args:
+        graph: a traced model.
+        groups: those of its groups that may give.
+        empty: for each group by name, which units are empty.
+        round_to: kept widths are multiples of it, those of blocks aside.
+        reason: why they go.
+    """
     cuts = []
-    for group in _groups(graph):
+    for group in groups:
         gone = empty.get(group.name, np.zeros(len(group), bool)).copy()
         for line in group.lines:
             # Of every axis, something stays.
@@ -131,7 +147,8 @@ def _cuts(graph: Graph, empty: Mapping[str, np.ndarray], round_to: int) -> tuple
                 gone[line[0]] = False
         remove = np.flatnonzero(gone)
         left = max(len(group) - len(remove), 1)
-        kept = -(-left // round_to) * round_to
+        step = 1 if group.kind == "block" else round_to
+        kept = -(-left // step) * step
         remove = remove[: max(len(group) - kept, 0)]
         if len(remove):
             cuts.append(
@@ -140,10 +157,10 @@ def _cuts(graph: Graph, empty: Mapping[str, np.ndarray], round_to: int) -> tuple
                     group.members,
                     len(group),
                     tuple(remove.tolist()),
-                    "masks have left them empty",
+                    reason,
                 )
             )
-    return tuple(cuts)
+    return _together(graph, tuple(cuts))
 
 
 def _together(graph: Graph, cuts: tuple[GroupCut, ...]) -> tuple[GroupCut, ...]:
@@ -159,7 +176,21 @@ def _together(graph: Graph, cuts: tuple[GroupCut, ...]) -> tuple[GroupCut, ...]:
     return tuple(entry for entry in cuts if entry.remove)
 
 
-def _plan(graph: Graph, cuts: tuple[GroupCut, ...]) -> Plan:
+def plan_of(
+    graph: Graph,
+    cuts: tuple[GroupCut, ...],
+    *,
+    asked: Mapping[str, float] | None = None,
+    by: str = "empty",
+) -> Plan:
+    """Return the plan of what groups give.
+
+    Args:
+        graph: a traced model.
+        cuts: what each group gives.
+        asked: the budget, if there was one.
+        by: what said which units go.
+    """
     groups = {group.name: group for group in graph.groups}
     keep = graph.everything()
     for entry in cuts:
@@ -167,8 +198,8 @@ def _plan(graph: Graph, cuts: tuple[GroupCut, ...]) -> Plan:
     return Plan(
         model=graph.model.name,
         fingerprint=graph.fingerprint(),
-        asked={},
-        by="empty",
+        asked=asked or {},
+        by=by,
         cuts=cuts,
         before={"macs": graph.macs(), "parameters": graph.parameters()},
         after={"macs": graph.macs(keep), "parameters": graph.parameters(keep)},
@@ -213,11 +244,13 @@ def _all_zero(
     return (size == 0) & (seen >= at_least)
 
 
-def _outputs(model: keras.Model, x: Any) -> list[np.ndarray]:
+def outputs(model: keras.Model, x: Any) -> list[np.ndarray]:
+    """Return what a model gives for some rows."""
     return [to_numpy(each) for each in tree.flatten(model(x, training=False))]
 
 
-def _close(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
+def close(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
+    """Say whether outputs differ by rounding alone."""
     return all(
         one.shape == other.shape
         and bool((np.abs(one - other) <= TOLERANCE * np.maximum(1, np.abs(other))).all())

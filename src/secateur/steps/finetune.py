@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from secateur.cost.measure import measure
-from secateur.errors import DataError
+from secateur.errors import DataError, RecipeError
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.training import fit
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import keras
 
     from secateur.data.dataset import Dataset
+    from secateur.steps.teaching import Teaching
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class FineTune:
         patience: stop after so many epochs without a better one.
         class_weights: weigh classes alike, or by a mapping.
         augment: what to vary in the training rows.
+        distill: learn from another model as well (Hinton et al. 2015, "Distilling the Knowledge in
+            a Neural Network"): True from the one that the chain began with, or that is given in
+            the call, or the path of a model's file. Classes are compared by the Kullback-Leibler
+            divergence at `temperature`, times its square; values by their squared error.
+        temperature: by what logits are divided before they are compared.
+        alpha: the share of the loss that is the teacher's; the rest is that of the labels.
+        features: names of layers whose outputs are to be like those of the teacher as well, by
+            their squared error as a share of the mean square of the teacher's, the mean over the
+            layers being added. Narrower ones are compared through a linear projection that is
+            learned along and thrown away (Romero et al. 2015, "FitNets").
         checkpoint: a folder that keeps the state after every epoch.
         resume: go on from the state in `checkpoint`, if there is one.
         seed: gives the order of rows, the variation and the dropout.
@@ -41,20 +53,46 @@ class FineTune:
     patience: int | None = None
     class_weights: bool | Mapping[str, float] = False
     augment: bool | Mapping[str, Any] | None = None
+    distill: bool | str = False
+    temperature: float = 4.0
+    alpha: float = 0.5
+    features: tuple[str, ...] = ()
     checkpoint: str | None = None
     resume: bool = False
     seed: int = 0
     verbose: bool = False
 
-    def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def wants_teacher(self) -> bool:
+        """Say whether the call is to be given a teacher."""
+        return self.distill is True
+
+    def __call__(
+        self,
+        model: keras.Model,
+        data: Dataset | None = None,
+        *,
+        teacher: keras.Model | None = None,
+    ) -> Result:
         """Return the trained model; the given one is untouched.
+
+        Args:
+            model: where to start.
+            data: what to learn from.
+            teacher: the model to learn from as well, with `distill=True`; it is untouched.
 
         Raises:
             DataError: there is no data.
-            ModelError: the loss is no longer a number.
+            ModelError: the loss is no longer a number, or the teacher does not fit the model.
+            RecipeError: there is no teacher, or one that is not asked for.
+            PlanError: there is no layer of a name in `features`.
         """
         if data is None:
             raise DataError("fine-tuning needs data.", where="finetune", mend="Pass a Dataset.")
+        teaching = self._teaching(teacher)
         start = time.perf_counter()
         trained, curve = fit(
             model,
@@ -69,9 +107,13 @@ class FineTune:
             resume=self.resume,
             seed=self.seed,
             verbose=self.verbose,
+            teaching=teaching,
         )
         cost = measure(trained)
-        note = Note("finetune", "done", f"{curve.epochs} epochs, epoch {curve.best + 1} kept")
+        told = f"{curve.epochs} epochs, epoch {curve.best + 1} kept"
+        if teaching is not None:
+            told += f", taught by {teaching.teacher.name}"
+        note = Note("finetune", "done", told)
         return Result(
             trained,
             before=cost,
@@ -80,3 +122,49 @@ class FineTune:
             stages=(Stage("fine-tuned", trained, time.perf_counter() - start),),
             curves=(("fine-tuned", curve),),
         )
+
+    def _teaching(self, teacher: keras.Model | None) -> Teaching | None:
+        if not self.distill:
+            if teacher is None:
+                return None
+            raise RecipeError(
+                f"a teacher ({teacher.name}) was given, and distill is off.",
+                where="finetune",
+                mend="Use distill=True.",
+            )
+        from secateur.steps.teaching import Teaching
+
+        if isinstance(self.distill, str):
+            from secateur.models.load import load_model
+
+            teacher = load_model(self.distill)
+        if teacher is None:
+            raise RecipeError(
+                "distill=True learns from the model that a chain begins with, and there is none.",
+                where="finetune",
+                mend="Pass teacher=model in the call, put the step in a chain, or give the path of "
+                "a model's file.",
+            )
+        return Teaching(teacher, self.temperature, self.alpha, tuple(self.features), self.seed)
+
+
+def _check(step: FineTune) -> None:
+    if not step.distill:
+        plain = FineTune.temperature, FineTune.alpha, FineTune.features
+        if (step.temperature, step.alpha, tuple(step.features)) != plain:
+            raise RecipeError(
+                "temperature, alpha and features are for distillation, and distill is off.",
+                where="finetune",
+                mend="Add distill: true, or leave them out.",
+            )
+        return
+    for name, value, most in (
+        ("temperature", step.temperature, math.inf),
+        ("alpha", step.alpha, 1.0),
+    ):
+        if isinstance(value, bool) or not 0 < value <= most or math.isinf(value):
+            raise RecipeError(
+                f"{name} must be above 0{' and at most 1' if most == 1 else ''}, got {value!r}.",
+                where="finetune",
+                mend="4 and 0.5 are usual.",
+            )

@@ -186,7 +186,7 @@ def _enough(pairs: list[Pair], after: Graph) -> int:
         read = _reader(after, now)
         if isinstance(read, Reader) and read.sizes[1] <= MOST_FEATURES:
             rows = prod(after.tensors[now.outputs[0]].shape[: read.fold])
-            most = max(most, _needed(read, rows))
+            most = max(most, samples_for(read, rows))
     return most
 
 
@@ -198,7 +198,7 @@ def _reader(graph: Graph, call: Call) -> Reader | str:
     return reader(call.operation, inputs, outputs)
 
 
-def _needed(read: Reader, rows: int) -> int:
+def samples_for(read: Reader, rows: int) -> int:
     """Return for how many samples four fifths of the places are as many as there are inputs."""
     return -(-5 * read.sizes[1] // (4 * rows * prod(read.places)))
 
@@ -228,7 +228,7 @@ def _solve_reader(
     if not _restates(read, x, y, bias, rng):
         kind = type(now.operation).__name__
         return Healed(now.path, f"left as cut: {kind} computes otherwise than is known of it")
-    moments = _moments(read, x, missing, rng)
+    moments = moments_of(read, x, missing, rng)
     change = solve(*moments, offset=offset)
     read.write(read.matrices() + change.weights, change.offset)
     done = _told(change, read, moments[0].rows, max(1, len(x) // new.rows))
@@ -246,24 +246,33 @@ def _restates(
     return bool(np.abs(said - at(given, places)).max() <= CLOSE * np.abs(given).max())
 
 
-def _moments(
-    read: Reader, x: np.ndarray, missing: np.ndarray, rng: np.random.Generator
+def moments_of(
+    read: Reader, x: np.ndarray, missing: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[Moments, Moments]:
-    """Sum over four fifths of the samples, to fit, and over the others, to choose the penalty."""
+    """Sum over four fifths of the samples, to fit, and over the others, to choose the penalty.
+
+    Args:
+        read: how the layer is a product of matrices.
+        x: its inputs.
+        missing: what is missing from its outputs; `None` sums over the inputs alone.
+        rng: chooses the places that are looked at.
+    """
     groups, features, _ = read.sizes
     wanted = max(LEAST_ROWS, ROWS_A_FEATURE * features)
     places = places_for(len(x), read.places, max(1, -(-wanted // len(x))), rng)
-    missing = read.made(missing)
+    made = None if missing is None else read.made(missing)
     step = max(1, MOST_HELD // (places.shape[1] * groups * features))
 
     def grouped(array: np.ndarray) -> np.ndarray:
-        return array.transpose(2, 0, 1, 3).reshape(array.shape[2], -1, array.shape[3])
+        rows, count, groups, columns = array.shape
+        return array.transpose(2, 0, 1, 3).reshape(groups, rows * count, columns)
 
     def pieces(start: int, stop: int) -> Iterator[Moments]:
         for first in range(start, stop, step):
             rows = slice(first, min(first + step, stop))
             seen = read.seen(x[rows], places[rows])
-            yield Moments.of(grouped(seen), grouped(at(missing[rows], places[rows])))
+            lost = seen[..., :0] if made is None else at(made[rows], places[rows])
+            yield Moments.of(grouped(seen), grouped(lost))
 
     cut = len(x) * 4 // 5
     return reduce(add, pieces(0, cut)), reduce(add, pieces(cut, len(x)))
@@ -292,7 +301,7 @@ def _told(change: Change, read: Reader, fitted: int, rows: int) -> str:
     done = "weights solved anew"
     if fitted < read.sizes[1]:
         done += f" on {fitted} places for {read.sizes[1]} inputs"
-        done += f" ({_needed(read, rows)} samples would give as many)"
+        done += f" ({samples_for(read, rows)} samples would give as many)"
     if change.degenerate:
         done += f", by pseudo-inverse in {change.degenerate} of {read.sizes[0]} ill-conditioned"
     return done

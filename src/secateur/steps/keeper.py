@@ -28,6 +28,7 @@ class Keeper(keras.callbacks.Callback):
         identity: what the training is; a state of another one is refused.
         advice: what to do when the loss is no longer a number.
         settled: the first epoch that may be the best one; those before count as none.
+        student: the model whose weights are to be kept, where it is a part of what is trained.
     """
 
     # Reading the loss waits for the step to end, so not every step is looked at.
@@ -43,6 +44,7 @@ class Keeper(keras.callbacks.Callback):
         identity: str,
         advice: str,
         settled: int = 0,
+        student: keras.Model | None = None,
     ):
         super().__init__()
         self.monitor = monitor
@@ -56,6 +58,7 @@ class Keeper(keras.callbacks.Callback):
         self._identity = identity
         self._advice = advice
         self._settled = settled
+        self._student = student
         self._best = math.inf
         self._epoch = 0
 
@@ -93,7 +96,8 @@ class Keeper(keras.callbacks.Callback):
         for name, variables in _variables(model).items():
             for index, variable in enumerate(variables):
                 variable.assign(arrays[f"{name}{index}"])
-        self.best_weights = [arrays[f"best{i}"] for i in range(len(model.weights))]
+        kept = model if self._student is None else self._student
+        self.best_weights = [arrays[f"best{i}"] for i in range(len(kept.weights))]
         self.best_epoch, self._best = told["best_epoch"], told["best"]
         self.history, self.stopped = told["history"], told["stopped"]
         return told["epochs"]
@@ -118,7 +122,8 @@ class Keeper(keras.callbacks.Callback):
         # A validation loss may be infinite early on; the first epoch counts whatever it is.
         if value < self._best or not self.best_weights or epoch <= self._settled:
             self._best, self.best_epoch = value, epoch
-            self.best_weights = self._trained.get_weights()
+            kept = self._trained if self._student is None else self._student
+            self.best_weights = kept.get_weights()
         if self._patience is not None and epoch - self.best_epoch >= self._patience:
             self.stopped = self._trained.stop_training = True
         if self._checkpoint is not None:

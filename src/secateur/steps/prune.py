@@ -22,7 +22,7 @@ from secateur.steps.budgets import METRICS, check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
-from secateur.steps.result import Note, Result, Stage, joined
+from secateur.steps.result import Note, Result, Stage, joined, perform
 from secateur.steps.search import cheapest, notes_of
 from secateur.steps.sensitivity import sensitivity
 from secateur.steps.timed import TimedPlan, plan_for_latency
@@ -68,6 +68,7 @@ class Prune:
             progress -> share; without one, each round leaves the same share of what it is given.
         epochs: how many epochs of training lie between two rounds; with `max_drop`, each trial is
             trained so long after its last round too, before it is judged.
+        distill: whether these epochs learn from the given model as well (see `FineTune`).
         rewind: a file of the same model early in its training. What is cut takes its weights from
             there, to be trained anew (Frankle et al. 2020, "Linear Mode Connectivity and the
             Lottery Ticket Hypothesis"); it is not healed.
@@ -99,6 +100,7 @@ class Prune:
     schedule: str | Schedule | None = None
     rewind: str | Path | None = None
     epochs: int = 0
+    distill: bool = False
     heal: bool = True
     samples: int = 512
     seed: int = 0
@@ -120,6 +122,7 @@ class Prune:
         """
         if self.max_drop is not None:
             return self._within_drop(model, data)
+        given = model
         name, left = left_after_rounds(self)
         early = None if self.rewind is None else load_model(self.rewind)
         rank, measured = self._ranked(model, data)
@@ -157,10 +160,10 @@ class Prune:
             elif self.heal:
                 start = time.perf_counter()
                 smaller, healed = heal(smaller, whole, made, x, seed=self.seed)
-                notes += [_told(entry) for entry in healed]
+                notes += [told(entry) for entry in healed]
                 stages.append(Stage(f"healed{suffix}", smaller, time.perf_counter() - start))
             if self.epochs and number < len(left):
-                between = FineTune(epochs=self.epochs, seed=self.seed)(smaller, data)
+                between = self._tuned(smaller, data, given)
                 smaller = between.model
                 stages += [Stage(f"trained{suffix}", smaller, between.stages[-1].seconds)]
                 curves += [(f"trained{suffix}", curve) for _, curve in between.curves]
@@ -196,7 +199,7 @@ class Prune:
             )
             result = trial(model, data)
             if self.epochs:
-                tuned = FineTune(epochs=self.epochs, seed=self.seed)(result.model, data)
+                tuned = self._tuned(result.model, data, model)
                 result = joined([result, tuned])
             return result, _points(evaluate(result.model, data.validation), metric)
 
@@ -206,6 +209,10 @@ class Prune:
         )
         notes += notes_of(tried, share, named)
         return replace(result, notes=(*notes, *result.notes), sensitivities=curves)
+
+    def _tuned(self, model: keras.Model, data: Dataset | None, teacher: keras.Model) -> Result:
+        step = FineTune(epochs=self.epochs, distill=self.distill, seed=self.seed)
+        return perform(step, model, data, teacher)
 
     def _ranked(
         self, model: keras.Model, data: Dataset | None
@@ -283,7 +290,8 @@ def _left(made: Plan, timed: TimedPlan | None, budget: str, share: float) -> flo
     return made.after[counted] / made.before[counted] if counted else share
 
 
-def _told(entry: Any) -> Note:
+def told(entry: Any) -> Note:
+    """Return what was done to one layer as a note."""
     share = "" if entry.explained is None else f", {entry.explained:.0%} of what was lost is back"
     kind = "skipped" if entry.done.startswith("left") else "done"
     return Note("heal", kind, f"{entry.done}{share}", entry.layer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import keras
@@ -91,9 +91,47 @@ def joined(results: Sequence[Result]) -> Result:
     )
 
 
+class Taught(Protocol):
+    """A step that may learn from another model, as a rule the one before anything was cut.
+
+    A chain hands its own first model to such steps, and a run its baseline.
+    """
+
+    @property
+    def wants_teacher(self) -> bool:
+        """Say whether it is to be given one."""
+        ...
+
+    def __call__(
+        self,
+        model: keras.Model,
+        data: Dataset | None = None,
+        *,
+        teacher: keras.Model | None = None,
+    ) -> Result:
+        """Return the new model and how it came about."""
+        ...
+
+
 class Step(Protocol):
     """From a model to a cheaper model; the given one is untouched."""
 
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the new model and how it came about."""
         ...
+
+
+def perform(
+    step: Any, model: keras.Model, data: Dataset | None, teacher: keras.Model | None
+) -> Result:
+    """Do a step, and give it the teacher if it wants one.
+
+    Args:
+        step: a `Step` or a `Taught`.
+        model: what it starts from.
+        data: what it learns from.
+        teacher: the model that it may learn from as well.
+    """
+    if getattr(step, "wants_teacher", False):
+        return step(model, data, teacher=teacher)
+    return step(model, data)

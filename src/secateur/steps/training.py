@@ -24,6 +24,7 @@ from secateur.steps.keeper import Keeper
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
+    from secateur.steps.teaching import Teaching
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def fit(
     verbose: bool = False,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     guide: Guide | None = None,
+    teaching: Teaching | None = None,
 ) -> tuple[keras.Model, Curve]:
     """Train a copy of a model and give back the copy, with the weights of its best epoch.
 
@@ -110,6 +112,7 @@ def fit(
         verbose: show a progress bar.
         callbacks: more Keras callbacks.
         guide: one more, which chooses the optimizer and sees the copy before it is trained.
+        teaching: what the copy learns from beside the labels; not together with a guide.
 
     Returns:
         The trained model (not compiled) and its curve.
@@ -136,26 +139,31 @@ def fit(
     twin: Any = copied(model)
     _seed_dropout(twin, seed)
     make = keras.optimizers.Adam if guide is None else guide.optimizer
-    _compile(twin, data, len(batches), epochs, learning_rate, make)
+    labels = data.train.labels()
+    learner: Any = twin if teaching is None else teaching.pupil(twin, labels)
+    loss = loss_for(twin, labels)
+    _compile(learner, loss, data, len(batches), epochs, learning_rate, make)
     guides: list[Any] = []
     if guide is not None:
         guide.prepare(twin, len(batches), epochs)
         guides = [guide]
+    more = [*guides, *([] if teaching is None else [teaching])]
     settings = (epochs, batch, learning_rate, class_weights, augment, seed)
     keeper = Keeper(
         batches,
         monitor="val_loss" if watched else "loss",
         patience=patience,
         checkpoint=None if checkpoint is None else Path(checkpoint),
-        identity=_identity(model, data, *settings, *(each.identity for each in guides)),
+        identity=_identity(model, data, *settings, *(each.identity for each in more)),
         advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
         settled=0 if guide is None else guide.settled,
+        student=None if learner is twin else twin,
     )
-    first = keeper.restore(twin) if resume else 0
+    first = keeper.restore(learner) if resume else 0
     if first < epochs and not keeper.stopped:
         bar = [Bar()] if verbose else []
         try:
-            twin.fit(
+            learner.fit(
                 batches,
                 validation_data=watched
                 and watched.batches(max(batch, 256), class_weights=class_weights),
@@ -214,6 +222,7 @@ def _seed_dropout(model: keras.Model, seed: int) -> None:
 
 def _compile(
     model: Any,
+    loss: keras.losses.Loss,
     data: Dataset,
     steps: int,
     epochs: int,
@@ -228,11 +237,10 @@ def _compile(
         warmup_target=learning_rate if warm else None,
         warmup_steps=warm,
     )
-    labels = data.train.labels()
     metric = "accuracy" if data.contract.task == "classification" else "mae"
     model.compile(
         optimizer=make(schedule),
-        loss=loss_for(model, labels),
+        loss=loss,
         metrics=[metric],
         jit_compile=False,
     )

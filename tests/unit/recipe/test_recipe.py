@@ -64,6 +64,10 @@ def test_steps_and_entries_are_one_another(write):
     for entry in (
         {"prune": {"macs": 0.5, "keep": ["stem*"], "kinds": kinds}},
         {"finetune": {"epochs": 3}},
+        {"finetune": {"epochs": 5, "distill": True, "temperature": 2.0, "features": ["a", "b"]}},
+        {"finetune": {"distill": "whole.keras", "alpha": 0.9}},
+        {"regularize": {"penalty": "slimming", "strength": 0.01, "macs": 0.5, "keep": ["stem*"]}},
+        {"regularize": {"penalty": "greg", "params": 0.4, "proximal": False}},
     ):
         assert to_entry(to_step(entry)) == entry
     for step in Recipe.load(write(WHOLE)).chain:
@@ -82,7 +86,7 @@ def test_sections_know_all_that_their_functions_take():
         "seed",
     }
     not_of_a_recipe = {"model", "data", "checkpoint", "resume", "seed", "verbose"}
-    not_of_a_recipe |= {"callbacks", "guide"}
+    not_of_a_recipe |= {"callbacks", "guide", "teaching"}
     assert (
         set(TrainSection.model_fields) == set(inspect.signature(fit).parameters) - not_of_a_recipe
     )

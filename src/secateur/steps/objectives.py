@@ -1,0 +1,156 @@
+"""What a model is judged by: metrics on validation rows, the higher the better, and costs.
+
+Every function here takes names of objectives in the order in which they were asked for, and gives
+their values in that order.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.cost.measure import measure
+from secateur.cost.race import race, ratio
+from secateur.cost.runtimes import check_runtime, write_for
+from secateur.errors import DataError, PlanError
+from secateur.evaluation.evaluate import evaluate
+from secateur.evaluation.metrics import Metrics
+from secateur.graph.trace import trace
+from secateur.steps.budgets import METRICS
+from secateur.steps.timed import OPENINGS
+
+if TYPE_CHECKING:
+    import keras
+
+    from secateur.data.dataset import Dataset
+
+COSTS = ("macs", "parameters", "bytes", "latency")
+_SECONDS = 3.0
+
+Judge = Callable[["keras.Model"], dict[str, float]]
+
+
+def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
+    """Return the objectives as a tuple.
+
+    Raises:
+        PlanError: there is none, one is not known, or one is there twice.
+    """
+    known = f"Use some of {', '.join((*METRICS, *COSTS))}."
+    if isinstance(objectives, str) or not objectives:
+        raise PlanError(
+            f"objectives must be a tuple of names, received {objectives!r}.",
+            where="explore",
+            mend=known,
+        )
+    for name in objectives:
+        if name not in (*METRICS, *COSTS):
+            raise PlanError(f"there is no objective {name!r}.", where="explore", mend=known)
+        if list(objectives).count(name) > 1:
+            raise PlanError(
+                f"the objective {name!r} is there twice.", where="explore", mend="Name it once."
+            )
+    return tuple(objectives)
+
+
+def maximised(objective: str) -> bool:
+    """Return whether an objective is the better the higher it is."""
+    return objective in METRICS
+
+
+@contextmanager
+def judging(
+    model: keras.Model,
+    data: Dataset,
+    objectives: Sequence[str],
+    *,
+    runtime: str,
+    batch: int,
+    threads: int,
+) -> Iterator[tuple[Judge, dict[str, float]]]:
+    """Yield a function that judges models, and what the whole model is worth.
+
+    Metrics are shares (R2 may be negative) on the validation rows. MACs, parameters and bytes are
+    counted; latency is a share of the whole model's, the two timed in turn.
+
+    Args:
+        model: the whole model.
+        data: its validation rows are judged on.
+        objectives: checked names.
+        runtime: for the latency, as are the rows of one call and its threads.
+        batch: likewise.
+        threads: likewise.
+
+    Raises:
+        DataError: there are no validation rows to judge on.
+        PlanError: the task has no such metric.
+        ModelError: the runtime is not known, or cannot run the model.
+        MissingExtraError: the runtime is not installed.
+    """
+    metrics = [name for name in objectives if maximised(name)]
+    if metrics and not data.validation.rows:
+        raise DataError(
+            "models are judged on validation rows, and there are none.",
+            where="explore",
+            mend="Give the validation split a share of the rows.",
+        )
+    if "latency" in objectives:
+        check_runtime(runtime)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        whole = write_for(model, runtime, home) if "latency" in objectives else home
+        open_length = trace(model).open_length or 1
+
+        def latency(smaller: keras.Model) -> float:
+            with tempfile.TemporaryDirectory(dir=home) as own:
+                paths = {"whole": whole, "smaller": write_for(smaller, runtime, Path(own))}
+                times = race(
+                    paths,
+                    batch=batch,
+                    threads=threads,
+                    seconds=_SECONDS,
+                    open_length=open_length,
+                    runtime=runtime,
+                    openings=OPENINGS,
+                )
+            return ratio(times["whole"], times["smaller"])
+
+        def judge(smaller: keras.Model) -> dict[str, float]:
+            found = _counted(smaller)
+            if metrics:
+                found |= _shares(evaluate(smaller, data.validation), metrics)
+            if "latency" in objectives:
+                found["latency"] = 1.0 if smaller is model else latency(smaller)
+            return {name: found[name] for name in objectives}
+
+        yield judge, judge(model)
+
+
+def told(objective: str, value: float, whole: Mapping[str, float]) -> str:
+    """Return a value as a person reads it: metrics as they are, costs as shares of the whole."""
+    if objective == "r2":
+        return f"{value:.3f}"
+    if maximised(objective):
+        return f"{value:.1%}"
+    return f"{value / whole[objective]:.1%}" if whole[objective] else f"{value:g}"
+
+
+def _counted(model: keras.Model) -> dict[str, float]:
+    cost = measure(model)
+    return {name: float(getattr(cost, name)) for name in ("macs", "parameters", "bytes")}
+
+
+def _shares(found: Metrics, names: Sequence[str]) -> dict[str, float]:
+    values = {name: getattr(found, name) for name in METRICS}
+    for name in names:
+        if values[name] is None:
+            has = [each for each, value in values.items() if value is not None]
+            raise PlanError(
+                f"a {found.task} with these classes has no {name}.",
+                where="explore",
+                mend=f"Use {' or '.join(has)}.",
+            )
+    return {name: float(values[name]) for name in names}
