@@ -104,8 +104,8 @@ def test_there_is_no_import_circle():
 
 def test_the_public_names_are_these():
     assert sorted(secateur.__all__) == sorted(
-        """Dataset Factorize FineTune Plan Prune Quantize Regularize SecateurError Select
-        Sparsify chain cut export heal load mask measure observe plan read report score trace""".split()  # noqa: SIM905
+        """Dataset Factorize FineTune Plan Prune Quantize Regularize SecateurError Select Sparsify
+        chain cut export heal load mask measure observe plan read report score trace""".split()  # noqa: SIM905
     )
     for name in secateur.__all__:
         assert getattr(secateur, name).__doc__, name

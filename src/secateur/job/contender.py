@@ -30,9 +30,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from secateur.cost.runtimes import first_line, open_runner, write_for
+from secateur.cost.runtimes import SUFFIX, check_runtime, first_line, open_runner, write_for
 from secateur.errors import ModelError, OutputError, SecateurError
 from secateur.files import write_whole
+from secateur.formats.artifact import QUANTIZATION
+from secateur.formats.int8 import to_onnx_int8
+from secateur.formats.litert_int8 import to_litert_int8
 from secateur.formats.predictor import as_answer
 from secateur.reporting.comparison import Trial, Written
 
@@ -140,6 +143,8 @@ def compete(order: Order) -> Trial:
         result = Result(baseline, cost, cost)
     seconds = time.perf_counter() - start
     run.save(result.model, order.folder / "model.keras")
+    if result.quantization is not None:
+        write_whole(order.folder / QUANTIZATION, result.quantization.to_json())
     output = run.get(OUTPUT, "probabilities")
     return Trial(
         seed=order.seed,

@@ -265,7 +265,7 @@ class Select:
             return wanted.get(group.name, np.zeros(len(group)))
 
         stats = observe(graph)
-        options = self._options() | {"by": gates}
+        options: dict[str, Any] = {**self._options(), "by": gates}
         if name != "latency":
             return plan(graph, stats, **{name: share}, **options)
         timed = plan_for_latency(
