@@ -137,17 +137,17 @@ class PruningNetwork(keras.Model):
         if self.share is None or not training:
             return loss
         # In units of the budget, so that a small one is held to as closely as a large one.
-        over = left / self._allowed() - 1.0
+        over = left / self._allowed(self.share) - 1.0
         multiplier = self.multiplier * self._speed * _CLIMB
         climbing = 2 * ops.stop_gradient(multiplier) - multiplier
         settled = ops.stop_gradient(over)
         pull = ops.stop_gradient(multiplier) * over + self._stiffness / 2 * ops.square(over)
         return loss + pull + (climbing - ops.stop_gradient(climbing)) * settled
 
-    def _allowed(self) -> Any:
+    def _allowed(self, share: float) -> Any:
         """Return the share that may be left by now: it falls while the gates are still free."""
         begun = ops.minimum(self.done / _TIGHTENING, 1.0)
-        return 1.0 + (self.share - 1.0) * begun
+        return 1.0 + (share - 1.0) * begun
 
     def left(self) -> Any:
         """Return the share of the cost that is expected to be left."""
