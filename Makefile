@@ -7,7 +7,7 @@ HUB := .venv-hub
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test quick hub lint format bench docs clean
+.PHONY: help demo test laws quick hub lint format bench docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,6 +30,9 @@ demo: $(VENV)/.demo  ## run the main job on real data and print where the report
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest
+
+laws: $(VENV)/.dev  ## try every step on every wiring; takes long
+	WHOLE_ZOO=1 $(BIN)/python -m pytest tests/laws tests/unit/steps
 
 quick: $(VENV)/.dev  ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not browser"

@@ -10,6 +10,7 @@ from zoo.core import (
     model_of,
     outputs,
     randomised,
+    some,
 )
 
 CLASSES_OF_ONES_OWN = own.CLASSES
@@ -24,4 +25,5 @@ __all__ = [
     "model_of",
     "outputs",
     "randomised",
+    "some",
 ]
