@@ -231,7 +231,9 @@ def main() -> None:
             net, data = whole(folder, settings), arrays(folder / "data.npz")
             to_onnx(net, folder / "whole-torch.onnx")
             np.save(folder / "answers.npy", answers(net, data["x_test"]).numpy())
-            found = {"accuracy": accuracy(net, data)}
+            found = {"cut": accuracy(net, data)}
+            tune(net, data, settings, seed=0)
+            found["tuned"] = accuracy(net, data)
         else:
             by, scope, seed = rest
             found = prune(folder, settings, by, scope, int(seed))
