@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 INSTALL = (
@@ -182,17 +181,15 @@ def _of(node, shapes: dict) -> int:
     return math.prod(out) * inner
 
 
-ONE_THREAD = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "OMP_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-}
-
-
-def run(command: list[str], settings: Mapping[str, str] = ONE_THREAD) -> dict:
-    """Run a program that prints JSON last; return that, or its error."""
-    environment = {**os.environ, **settings}
+def run(command: list[str]) -> dict:
+    """Run a program on one thread that prints JSON last; return that, or its error."""
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": "1",
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+    }
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]

@@ -114,10 +114,11 @@ def accuracy(model: keras.Model, data: dict) -> float:
     return 100 * float((answers(model, data["x_test"]).argmax(1) == data["y_test"]).mean())
 
 
-def ours(options, name: str, macs: float, by: str, seed: int, prepared: tuple) -> dict:
-    """Cut, heal and fine-tune by one criterion and for one seed; at half without healing too."""
+def ours(options, name: str, prepared: tuple, *, unhealed: bool, **asked) -> dict:
+    """Cut, heal and fine-tune for one seed, and fine-tune without healing where that is wanted."""
     data, dataset, model = prepared
-    result = Prune(macs=macs, by=by, round_to=8, samples=SAMPLES, seed=seed)(model, dataset)
+    seed = asked["seed"]
+    result = Prune(round_to=8, samples=SAMPLES, **asked)(model, dataset)
     stages = {stage.name: stage.model for stage in result.stages}
     x, _ = dataset.train.sample(SAMPLES, seed=seed)
     (made,) = result.plans
@@ -133,7 +134,7 @@ def ours(options, name: str, macs: float, by: str, seed: int, prepared: tuple) -
     found["statistics"] = accuracy(statistics, data)
     found["healed"] = accuracy(result.model, data)
     found["tuned"] = accuracy(tuned(result.model, data, options, seed), data)
-    if macs == 0.5:
+    if unhealed:
         found["tuned unhealed"] = accuracy(tuned(stages["cut"], data, options, seed), data)
     return found
 
@@ -143,7 +144,7 @@ def theirs(options, *arguments: str) -> dict:
     settings |= {"epsilon": EPSILON, "momentum": MOMENTUM}
     what, *rest = arguments
     command = [options.torch_python, str(PEER), what, str(options.work), json.dumps(settings)]
-    return run([*command, *rest], {})
+    return run([*command, *rest])
 
 
 def kept(path: Path, make: Callable[[], dict]) -> dict:
@@ -209,11 +210,24 @@ def compared(options) -> None:
             if "error" in found:
                 print(f"{path.stem} failed: {found['error']}", flush=True)
             shares += [found["macs"]] if "macs" in found else []
-        # Widths in eights are coarse, so theirs end below half: once more with as little.
-        for name, macs in (("half", 0.5), ("lean", min(shares, default=0.5))):
-            name = f"secateur-{by}-{name}-{seed}"
-            make = partial(ours, options, name, macs, by, seed, (data, dataset, model))
-            kept(options.work / f"{name}.json", make)
+        for way, asked in ways(min(shares, default=0.5)).items():
+            name = f"secateur-{by}-{way}-{seed}"
+            made = partial(ours, options, name, (data, dataset, model), by=by, seed=seed, **asked)
+            kept(options.work / f"{name}.json", made)
+
+
+def ways(least: float) -> dict[str, dict]:
+    """Return how `Prune` is called, by a name for it.
+
+    Args:
+        least: the least share of the multiply-adds that any cut of Torch-Pruning's left. Widths in
+            eights are coarse, so that is below half.
+    """
+    return {
+        "global": {"macs": 0.5, "scope": "global", "unhealed": True},
+        "local": {"macs": 0.5, "scope": "local", "unhealed": False},
+        "least": {"macs": least, "scope": "local", "unhealed": False},
+    }
 
 
 def raced(options) -> dict[int, dict]:
@@ -244,9 +258,9 @@ def table(options) -> None:
         cells = [f"{macs[name] / base:.1%}", f"{found['cut']:.1f}", "", "", f"{found['tuned']:.1f}"]
         print(f"| {title} | {' | '.join([*cells, *left])} |")
     contenders = [
-        (f"secateur-{by}-{name}", f"`secateur`, {by}{note}")
-        for name, note in (("half", ""), ("lean", ", to the least of theirs"))
+        (f"secateur-{by}-{way}", f"`secateur`, {by}, {title}")
         for by in CRITERIA
+        for way, title in (*zip(SCOPES[:2], SCOPES[:2]), ("least", "local, the least of theirs"))
     ]
     contenders += [
         (f"torch-{by}-{scope}", f"Torch-Pruning, {by}, {scope}")
