@@ -35,6 +35,7 @@ PEER = Path(__file__).with_name("torch_trained_peer.py")
 BATCH, SAMPLES, EPSILON, MOMENTUM = 128, 512, 1e-5, 0.9
 CRITERIA = ("taylor", "l2")
 SCOPES = ("local", "global", "isomorphic")
+TITLES = {"global": "global", "local": "local", "least": "local, to the least of theirs"}
 # Keras and PyTorch add up in other orders.
 ALIKE = 1e-4
 COLUMNS = (
@@ -260,7 +261,7 @@ def table(options) -> None:
     contenders = [
         (f"secateur-{by}-{way}", f"`secateur`, {by}, {title}")
         for by in CRITERIA
-        for way, title in (*zip(SCOPES[:2], SCOPES[:2]), ("least", "local, the least of theirs"))
+        for way, title in TITLES.items()
     ]
     contenders += [
         (f"torch-{by}-{scope}", f"Torch-Pruning, {by}, {scope}")
