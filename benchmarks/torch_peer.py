@@ -52,7 +52,6 @@ def packages():
 
     import torch_pruning
 
-    torch.set_num_threads(1)
     return torch, torchvision, torch_pruning
 
 
@@ -157,28 +156,38 @@ def search(name: str, way: str) -> dict:
     torch, _, tp = packages()
     x = photo(torch)
     model = build(name)
-    low, high, found, failures = 0.0, 1.0, None, []
     start = time.process_time()
     macs = tp.utils.count_ops_and_params(model, x)[0]
-    for _ in range(TRIES):
-        ratio = (low + high) / 2
+
+    def left(ratio: float) -> float:
         smaller = copy.deepcopy(model)
+        shrink(name, smaller, way, x, ratio)
+        return tp.utils.count_ops_and_params(smaller, x)[0] / macs
+
+    found, failures = least_ratio(left, TRIES)
+    seconds = time.process_time() - start
+    if found is None:
+        return {"error": failures[-1] if failures else "no ratio halves the multiply-adds"}
+    return {"ratio": found, "search": seconds, "failures": failures}
+
+
+def least_ratio(left, tries: int) -> tuple:
+    """Halve the interval; return the least ratio that leaves at most half, and what failed."""
+    low, high, found, failures = 0.0, 1.0, None, []
+    for _ in range(tries):
+        ratio = (low + high) / 2
         try:
-            shrink(name, smaller, way, x, ratio)
-            left = tp.utils.count_ops_and_params(smaller, x)[0] / macs
+            share = left(ratio)
         except Exception as error:
             # A ratio that it cannot do is one too high.
             failures.append(f"at ratio {ratio:.2f} {said(error)}")
             high = ratio
             continue
-        if left > 0.5:
+        if share > 0.5:
             low = ratio
         else:
             found, high = ratio, ratio
-    seconds = time.process_time() - start
-    if found is None:
-        return {"error": failures[-1] if failures else "no ratio halves the multiply-adds"}
-    return {"ratio": found, "search": seconds, "failures": failures}
+    return found, failures
 
 
 def cut(name: str, way: str, ratio: float, folder: Path) -> dict:
@@ -225,6 +234,7 @@ def main() -> None:
     if sys.argv[1:] == ["--check"]:
         packages()
         return
+    packages()[0].set_num_threads(1)
     what, name, way, *rest = sys.argv[1:]
     try:
         if what == "search":

@@ -182,6 +182,7 @@ def _of(node, shapes: dict) -> int:
 
 
 def run(command: list[str]) -> dict:
+    """Run a program on one thread that prints JSON last; return that, or its error."""
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -255,6 +256,18 @@ def shown(name: str, tool: str, found: dict) -> str:
     return f"| {' | '.join(cells)} |{note}"
 
 
+def check_peer(python: str) -> None:
+    """Leave with a word on the installation if Torch-Pruning is not there."""
+    try:
+        check = [python, str(PEER), "--check"]
+        there = subprocess.run(check, capture_output=True, check=False).returncode == 0
+    except OSError:
+        there = False
+    if not there:
+        print(INSTALL, file=sys.stderr)
+        sys.exit(2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=list(ARCHITECTURES))
@@ -264,14 +277,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(ours(options.one[0], Path(options.one[1]))))
         return
-    try:
-        check = [options.torch_python, str(PEER), "--check"]
-        there = subprocess.run(check, capture_output=True, check=False).returncode == 0
-    except OSError:
-        there = False
-    if not there:
-        print(INSTALL, file=sys.stderr)
-        sys.exit(2)
+    check_peer(options.torch_python)
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     for name in options.models:
         print("\n".join(compared(name, options.torch_python)), flush=True)
