@@ -272,7 +272,7 @@ def table(options) -> None:
         runs = [f"{name}-{seed}" for seed in range(options.seeds)]
         files = [options.work / f"{each}.json" for each in runs]
         if not all(path.exists() for path in files):
-            print(f"| {title} | failed |")
+            print(f"| {title} | failed, or not run yet |")
             continue
         found = [json.loads(path.read_text()) for path in files]
         left = [100 * macs[each] / base for each in runs]
