@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import keras
@@ -77,9 +78,18 @@ class Walk:
                 return keras.ops.convert_to_tensor(rows)
 
             args, kwargs = mapped(piece, call.args), mapped(piece, call.kwargs)
+            if _minds_training(operation):
+                kwargs = {**kwargs, "training": False}
             runs = _for_batch(call, operation, min(self._chunk, self.rows - start))
             pieces.append([to_numpy(out) for out in tree.flatten(runs(*args, **kwargs))])
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+
+def _minds_training(operation: Any) -> bool:
+    """Say whether an operation has to be told: layers that vary images train unless told."""
+    if not isinstance(operation, keras.Layer):
+        return False
+    return "training" in signature(operation.call).parameters
 
 
 def _for_batch(call: Call, operation: Any, rows: int) -> Any:

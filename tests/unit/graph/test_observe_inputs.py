@@ -8,6 +8,7 @@ from keras import layers
 from secateur.errors import DataError, ModelError, PlanError
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
+from secateur.graph.walk import Walk
 from zoo import inputs_of, model_of
 
 X = np.random.default_rng(0).normal(size=(100, 3)).astype("float32")
@@ -122,3 +123,17 @@ def test_a_model_that_takes_some_rows_at_a_time_gets_as_many():
     assert observe(graph, X[:20], needs={"activations"}).activations.inputs
     with pytest.raises(DataError, match="8 rows at a time, received 5"):
         observe(graph, X[:5], needs={"activations"})
+
+
+def test_layers_that_vary_images_are_still_when_a_graph_is_run():
+    i = keras.Input((8, 8, 3))
+    x = keras.layers.RandomFlip(seed=1)(i)
+    model = keras.Model(i, keras.layers.Conv2D(4, 3)(x))
+    rows = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
+    graph = trace(model)
+    walk = Walk(graph, rows)
+    for call in graph.calls[:-1]:
+        walk.step(call)
+    last = graph.calls[-1]
+    wanted = model(rows, training=False)
+    np.testing.assert_allclose(walk.run(last), np.asarray(wanted), rtol=1e-4, atol=1e-5)
