@@ -147,7 +147,7 @@ def accepts(name: str, key: str, value: Any) -> bool:
 def _check(name: str, step: Any) -> None:
     """Find now what the step itself would find after hours of training."""
     for key in ("epochs", "learning_rate", "rounds"):
-        least = 0 if key == "epochs" and name in ("prune", "sparsify") else 1e-12
+        least = 0 if key == "epochs" and name in ("prune", "sparsify", "quantize") else 1e-12
         if getattr(step, key, 1) < least:
             raise RecipeError(
                 f"{key} of {name} is too small: {getattr(step, key)}.", mend="Give a larger one."

@@ -13,6 +13,7 @@ from secateur.steps.finetune import FineTune
 from secateur.steps.gates import GATES, HardConcrete
 from secateur.steps.network import PruningNetwork
 from secateur.steps.select import Select
+from secateur.steps.training import fit
 
 FAST = {"by": "l2", "round_to": 2, "batch_size": 50, "gate_learning_rate": 0.2}
 
@@ -74,7 +75,8 @@ def test_useless_inputs_of_a_layer_are_found(data):
     # The others are loud, and tell nothing of the labels.
     kernel[4:, 2:] = 4.0
     model.get_layer("wide").set_weights([kernel, np.zeros(16)])
-    step = Select(macs=0.3, by="l2", round_to=1, epochs=12, batch_size=20, learning_rate=0.01)
+    model, _ = fit(model, data, epochs=20, learning_rate=0.02)
+    step = Select(macs=0.3, by="l2", round_to=1, epochs=20, batch_size=20, gate_learning_rate=0.1)
     assert not {0, 1} & set(step(model, data).plan.cuts[0].remove)
 
 
