@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 HUB := .venv-hub
+# How many processes the tests are divided among; each takes a core and a gigabyte.
+WORKERS ?= 2
 # Training small convolutional nets is faster without oneDNN; logs stay quiet.
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -29,7 +31,7 @@ demo: $(VENV)/.demo  ## run the main job on real data and print where the report
 	$(BIN)/secateur demo
 
 test: $(VENV)/.dev  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 laws: $(VENV)/.dev  ## try every step on every wiring; takes long
 	WHOLE_ZOO=1 $(BIN)/python -m pytest tests/laws tests/unit/steps
