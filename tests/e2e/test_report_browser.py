@@ -138,12 +138,13 @@ def show(browser: Any, page: Path, width: int = 1280, *, dark: bool = False) -> 
 
 
 def asked_for(browser: Any) -> list[str]:
-    """Return the address of everything that the page requested."""
+    """Return the address of everything that the page requested, and not the browser's own."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     return [
         event["params"]["request"]["url"]
         for event in events
         if event["method"] == "Network.requestWillBeSent"
+        and not event["params"]["request"]["url"].startswith("chrome://")
     ]
 
 
