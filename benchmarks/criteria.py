@@ -20,13 +20,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from cifar import batches, cifar10
-from torch_trained import answers, whole
 
+from cifar import batches, cifar10
 from secateur.data.read import read
 from secateur.graph.weights import copied
 from secateur.planning.criteria import CRITERIA
 from secateur.steps.prune import Prune
+from torch_trained import answers, whole
 
 SHARES = (0.75, 0.5, 0.25)
 ROUNDS = 3
