@@ -39,12 +39,7 @@ def compare(
         ArtifactError: the difference is larger than the tolerance.
     """
     feed = feed_for(inputs, sample)
-    expected = call(feed)
-    if not np.isfinite(expected).all():
-        raise ModelError(
-            "the model's outputs are not finite numbers on the sample.",
-            mend="Train it again with a smaller learning rate, or check its input for NaN.",
-        )
+    expected = _answers(call, feed)
     session = open_session(path)
     whole = np.asarray(session.run(None, feed)[0])
     alone = np.asarray(session.run(None, {name: array[:1] for name, array in feed.items()})[0])
@@ -83,12 +78,7 @@ def compare_rounded(
         ArtifactError: fewer rows agree.
     """
     feed = feed_for(inputs, sample)
-    expected = call(feed)
-    if not np.isfinite(expected).all():
-        raise ModelError(
-            "the model's outputs are not finite numbers on the sample.",
-            mend="Train it again with a smaller learning rate, or check its input for NaN.",
-        )
+    expected = _answers(call, feed)
     session = open_session(path)
     found = np.asarray(session.run(None, feed)[0])
     session.run(None, {name: array[:1] for name, array in feed.items()})
@@ -119,6 +109,19 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     else:
         same = np.abs(one - other)[:, 0] <= 0.01 * max(float(np.abs(one).max()), 1e-12)
     return float(same.mean())
+
+
+def _answers(
+    call: Callable[[dict[str, np.ndarray]], np.ndarray], feed: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Return what a model gives, which has to be finite."""
+    expected = call(feed)
+    if not np.isfinite(expected).all():
+        raise ModelError(
+            "the model's outputs are not finite numbers on the sample.",
+            mend="Train it again with a smaller learning rate, or check its input for NaN.",
+        )
+    return expected
 
 
 def _difference(expected: np.ndarray, found: np.ndarray) -> float:

@@ -34,8 +34,7 @@ class PruningNetwork(keras.Model):
     the unit has is zero. With gates of 1 the network is the model, with gates of 0 and 1 the masked
     model (`secateur.mask`).
 
-    It is a Keras model like others: `compile`, `fit`, callbacks and checkpoints work. Each gate
-    kind's own randomness aside, nothing in it is special to a backend.
+    It is a Keras model like others: `compile`, `fit`, callbacks and checkpoints work.
 
     Args:
         model: the model whose weights are trained; traced as `graph`, or of the same layers.
@@ -47,8 +46,6 @@ class PruningNetwork(keras.Model):
         steps: how many steps the training has, by which gates settle.
         stiffness: how strongly the loss is held to the budget beside what it learns to (the
             quadratic term of the augmented Lagrangian).
-        transform: what is done with each weight after its gates, `(key, value) -> value`: a
-            quantizer, for example.
     """
 
     def __init__(
@@ -62,7 +59,6 @@ class PruningNetwork(keras.Model):
         steps: int = 1,
         stiffness: float = 30.0,
         speed: float = 1.0,
-        transform: Any = None,
     ):
         super().__init__(name="pruning_network")
         self.model = model
@@ -70,7 +66,6 @@ class PruningNetwork(keras.Model):
         self.names = tuple(sorted(gates))
         self.share = share
         self._stiffness, self._speed = stiffness, speed
-        self._transform = transform
         groups = [group for group in graph.groups if group.name in gates]
         groups_by = {group.name: group for group in groups}
         starts = _starts(groups)
@@ -202,13 +197,13 @@ class PruningNetwork(keras.Model):
         return {key: to_numpy(changed.get(key, self._keyed[key])) for key in self._keyed}
 
     def _weights(self, training: bool, *, zeros: bool = True) -> dict[str, Any]:
-        """Return the weights that gates or the transform change, with what they then are."""
+        """Return the weights that gates change, with what they then are."""
         values = self._joined([each(self.done, training=training) for each in self.selection])
         shut_or_not = ops.cast(ops.stop_gradient(values) > 0, values.dtype)
         found = {}
         for key, variable in self._keyed.items():
             axes = [each for each in self._gated.get(key, ()) if zeros or each[2]]
-            if not axes and self._transform is None:
+            if not axes:
                 continue
             value = ops.convert_to_tensor(variable)
             for axis, places, by_degrees in axes:
@@ -219,7 +214,7 @@ class PruningNetwork(keras.Model):
                 line = ops.take(values if by_degrees else shut_or_not, places)
                 factor = ops.reshape(line, view)
                 value = value * ops.cast(factor, value.dtype)
-            found[key] = value if self._transform is None else self._transform(key, value)
+            found[key] = value
         return found
 
     def _joined(self, vectors: Sequence[Any]) -> Any:
