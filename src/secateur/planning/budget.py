@@ -56,6 +56,8 @@ class Shrinking:
         step: the multiple that kept widths are rounded to, those of blocks aside.
         floor: the smallest share of a group that stays.
         held: the names of groups that stay whole.
+        additive: whether scores add up as they are, because they were measured so. By default what
+            is left of a group has to do the work of all of it (see `losses_of`).
     """
 
     graph: Any
@@ -65,6 +67,7 @@ class Shrinking:
     step: int
     floor: float
     held: frozenset[str] = frozenset()
+    additive: bool = False
 
     def __post_init__(self) -> None:
         self.groups = {group.name: group for group in self.among}
@@ -75,6 +78,10 @@ class Shrinking:
             else:
                 self.held |= set(names)
         self.order = {name: self._order(group) for name, group in self.groups.items()}
+        self.losses = {
+            name: losses_of(self.scores[name][order], additive=self.additive)
+            for name, order in self.order.items()
+        }
         self.kept = {name: len(group) for name, group in self.groups.items()}
         self.widths = {name: self._widths(group) for name, group in self.groups.items()}
         self.lengths = {w.key: list(w.shape) for w in self._priced()}
@@ -98,10 +105,10 @@ class Shrinking:
         return self.widths[name][place] if 0 <= place < len(self.widths[name]) else None
 
     def importance(self, name: str, width: int) -> float:
-        """Return the summed score of the units between the width now and another one."""
+        """Return what the units between the width now and another one are worth together."""
         low, high = sorted(len(self.groups[name]) - each for each in (self.kept[name], width))
-        names = self.together[name]
-        return float(sum(self.scores[each][self.order[each][low:high]].sum() for each in names))
+        losses = (self.losses[each] for each in self.together[name])
+        return float(sum(loss[high] - loss[low] for loss in losses))
 
     def saving(self, name: str, width: int) -> float:
         """Return what the model costs less when a group shrinks to a width."""
@@ -130,7 +137,7 @@ class Shrinking:
         return np.sort(self.order[name][:count])
 
     def lost(self) -> float:
-        """Return the summed score of all units that are gone."""
+        """Return what all units that are gone were worth."""
         return sum(self.importance(name, len(group)) for name, group in self.groups.items())
 
     def is_moot(self, name: str) -> bool:
@@ -195,8 +202,28 @@ class Shrinking:
         return sum(self.price.cost(weight.key, weight.shape) for weight in self._priced())
 
 
+def losses_of(scores: np.ndarray, *, additive: bool = False) -> np.ndarray:
+    """Return what a group has lost when its first 0, 1, ... units are gone, (units + 1,).
+
+    Scores of single units do not add up: the first half of a layer is missed less than the second.
+    With a share of the score left, the loss is that of the whole score, less one, over that share:
+    the summed scores while little is gone, and without bound when nothing is left. (LAMP, Lee et
+    al. 2021, weighs a score by what is left beside it too, and grows by its logarithm.)
+
+    Args:
+        scores: of the units, in the order in which they go; where one is negative they add up.
+        additive: whether they add up in any case.
+    """
+    gone = np.append(0.0, np.cumsum(scores))
+    total = gone[-1]
+    if additive or total <= 0 or scores.min() < 0:
+        return gone
+    left = np.append(np.cumsum(scores[::-1])[::-1], 0.0)
+    return total * (total / np.maximum(left, 1e-12 * total) - 1)
+
+
 def shrink_globally(paper: Shrinking, budget: float) -> None:
-    """Remove chunks, least score per saved cost first, until the budget holds.
+    """Remove chunks, least loss per saved cost first, until the budget holds.
 
     A chunk's saving only falls while other groups shrink, so a chunk that still comes first after
     its saving is computed anew is the best of all (lazy greedy; Shen et al. 2022, "HALP").
@@ -239,7 +266,7 @@ def shrink_locally(paper: Shrinking, budget: float) -> None:
 def shrink_by_class(paper: Shrinking, budget: float, classes: Mapping[str, int]) -> None:
     """Remove the same share of the units of every class: the smallest with which the budget holds.
 
-    Within a class chunks go least score per saved cost first, as they do when no other class
+    Within a class chunks go least loss per saved cost first, as they do when no other class
     shrinks: so the order in a class does not depend on the share.
 
     Args:

@@ -28,6 +28,7 @@ from secateur.planning.options import (
     pins_of,
     sparing,
 )
+from secateur.planning.scoring import adds_up
 
 
 @dataclass(frozen=True)
@@ -235,11 +236,11 @@ def plan(
             once the model is cut has to be measured: `plan_for_latency` does both.
         table: what a weight costs by its lengths; `latency_table` measures one.
         by: a criterion's name, or a function `(group, stats) -> scores`.
-        scope: `global` lets groups compete, least score per saved cost first; `local` takes the
-            same share from each; `isomorphic` takes the same share from each class of groups that
-            are built alike (of one kind, on the same axes of the same layers, sizes aside), and
-            lets those of one class compete (Fang et al. 2024, "Isomorphic Pruning for Vision
-            Models").
+        scope: `global` lets groups compete, least loss per saved cost first, where a unit is missed
+            the more, the less is left of its group; `local` takes the same share from each;
+            `isomorphic` takes the same share from each class of groups that are built alike (of
+            one kind, on the same axes of the same layers, sizes aside), and lets those of one
+            class compete (Fang et al. 2024, "Isomorphic Pruning for Vision Models").
         round_to: kept widths are multiples of it; CPU runtimes compute channels in eights. It
             does not apply to blocks.
         floor: the smallest share of a group that stays.
@@ -270,7 +271,14 @@ def plan(
     groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
     scores = {group.name: _scores(rank, group, stats) for group in groups}
     paper = allocation.Shrinking(
-        graph, groups, scores, _price(graph, name, table), round_to, floor, held
+        graph,
+        groups,
+        scores,
+        _price(graph, name, table),
+        round_to,
+        floor,
+        held,
+        adds_up(rank),
     )
     if not paper.total:
         raise PlanError(

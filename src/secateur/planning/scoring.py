@@ -65,6 +65,11 @@ def needed(criterion: Criterion) -> frozenset[str]:
     return getattr(criterion, "needs", frozenset()) | {"weights"}
 
 
+def adds_up(criterion: Criterion) -> bool:
+    """Say whether the scores of a group's units add up to what the group is worth."""
+    return getattr(criterion, "additive", False)
+
+
 def needs_labels(criterion: Criterion) -> bool:
     """Say whether what a criterion reads is made from labels, and not from inputs alone."""
     return bool(needed(criterion) & LABELLED)

@@ -135,6 +135,7 @@ def calibrated(by: Criterion, curves: Iterable[Sensitivity]) -> Criterion:
 
     scores.__name__ = f"{getattr(by, '__name__', type(by).__name__)}, as measured"
     scores.needs = getattr(by, "needs", frozenset())  # type: ignore[attr-defined]
+    scores.additive = True  # type: ignore[attr-defined]
     return scores
 
 
