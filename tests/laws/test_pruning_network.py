@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from secateur.graph.trace import trace
-from secateur.graph.weights import copied
 from secateur.planning.plan import GroupCut, Plan
 from secateur.steps.gates import GATES
 from secateur.steps.masks import mask
@@ -25,7 +24,7 @@ def network_of(graph, kind, keep=None):
         made[group.name] = GATES[kind](np.where(shut, -FAR, FAR))
     parts = (*graph.weights.values(), *graph.products)
     prices = {part.key: part.uses for part in parts}
-    return PruningNetwork(copied(graph.model), graph, made, prices=prices)
+    return PruningNetwork(graph, made, prices=prices)
 
 
 def every_other(graph):

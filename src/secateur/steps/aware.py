@@ -2,20 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
-from secateur.formats.calls import relaid
+from secateur.formats.calls import relaid, uses
 from secateur.formats.grids import Quantization
 from secateur.graph.configs import made_again
-from secateur.graph.weights import copied, paired, settle, to_numpy
+from secateur.graph.rebuild import kept_values
+from secateur.graph.weights import copied, paired, settle
 from secateur.steps.quantizers import LearnedQuantizer, QuantizedKernel
-from secateur.steps.regions import Regions
+from secateur.steps.regions import Regions, regions
+from secateur.steps.rounding import put_on_grids
 from secateur.steps.training import Curve, fit
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
+    from secateur.graph.graph import Graph
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What of a folded model is rounded while it trains.
+
+    Args:
+        quantization: the grids to start from.
+        chosen: which tensors are rounded.
+    """
+
+    quantization: Quantization
+    chosen: Regions
+
+    def around(self, model: keras.Model) -> keras.Model:
+        """Return a model of the same weights with quantization layers, whose steps are learned."""
+        return learning(model, self.quantization, self.chosen)
+
+    def paired(self, model: keras.Model, trained: keras.Model) -> Iterator[tuple[Any, Any]]:
+        """Yield each weight of a model with its counterpart in what `around` gave of it."""
+        for layer in model.layers:
+            yield from paired(layer, _plain(trained.get_layer(layer.name)))
+
+    def learned(
+        self, trained: keras.Model, graph: Graph, keep: np.ndarray, smaller: keras.Model
+    ) -> Quantization:
+        """Return the grids as learned, of a model that was cut since.
+
+        Args:
+            trained: what `around` gave.
+            graph: the trace of the model before it was cut.
+            keep: for each unit of the graph, whether it stays.
+            smaller: the model that was cut.
+        """
+        whole = _learned(trained, graph.model, self.quantization, self.chosen)
+        keys = {variable.path: key for key, variable in graph.variables.items()}
+        again = regions(uses(smaller)[0], whole.kept)
+        weights, kept = {}, dict(whole.kept)
+        before: dict[str, Any] = {layer.name: layer for layer in graph.model.layers}
+        for name, inputs in again.kernels.items():
+            old = before.get(name)
+            grid = None if old is None else whole.weights.get(old.kernel.path)
+            if old is None or grid is None or not set(inputs) <= set(whole.activations):
+                kept[name] = "it is new since the ranges were learned"
+                continue
+            axes = graph.weights[keys[old.kernel.path]].axes
+            mine = [ids if axis in grid.axes else None for axis, ids in enumerate(axes)]
+            steps = kept_values(grid.steps(tuple(old.kernel.shape)), mine, keep)
+            new: Any = smaller.get_layer(name)
+            weights[new.kernel.path] = grid.model_copy(
+                update={"scale": tuple(steps.ravel().tolist())}
+            )
+        activations = {
+            key: whole.activations[key] for key in again.sources if key in whole.activations
+        }
+        changes = {"weights": weights, "activations": activations, "kept": kept}
+        return whole.model_copy(update=changes)
 
 
 def train(
@@ -71,8 +134,7 @@ def learning(model: keras.Model, quantization: Quantization, chosen: Regions) ->
 
     twin = relaid(model, call, round_)
     for layer in model.layers:
-        new: Any = twin.get_layer(layer.name)
-        new = new.layer if isinstance(new, QuantizedKernel) else new
+        new = _plain(twin.get_layer(layer.name))
         for source, target in paired(layer, new):
             target.assign(source)
         settle(layer, new)
@@ -84,22 +146,31 @@ def finished(
 ) -> tuple[keras.Model, Quantization]:
     """Return a plain model of stock layers with what was trained, and the grids as learned."""
     plain = copied(model)
-    weights = dict(quantization.weights)
+    found = _learned(trained, model, quantization, chosen)
     for layer in plain.layers:
-        new: Any = trained.get_layer(layer.name)
-        grid = None
-        if isinstance(new, QuantizedKernel):
-            grid = weights[layer.kernel.path] = new.quantizer.grid
-            new = new.layer
-        for source, target in paired(new, layer):
+        for source, target in paired(_plain(trained.get_layer(layer.name)), layer):
             target.assign(source)
-        if grid is not None:
-            layer.kernel.assign(grid.rounded(to_numpy(layer.kernel)))
+    put_on_grids(plain, found.weights)
+    return plain, found
+
+
+def _learned(
+    trained: keras.Model, model: keras.Model, quantization: Quantization, chosen: Regions
+) -> Quantization:
+    """Return the grids of a model as its counterpart with quantization layers has learned them."""
+    weights = dict(quantization.weights)
+    for name in chosen.kernels:
+        kernel = model.get_layer(name).kernel
+        weights[kernel.path] = trained.get_layer(name).quantizer.grid
     activations = {
         key: trained.get_layer(_name(source)).grid for key, source in chosen.sources.items()
     }
-    changes = {"weights": weights, "activations": activations}
-    return plain, quantization.model_copy(update=changes)
+    return quantization.model_copy(update={"weights": weights, "activations": activations})
+
+
+def _plain(layer: Any) -> Any:
+    """Return the layer that is called with its kernel rounded, or the layer itself."""
+    return layer.layer if isinstance(layer, QuantizedKernel) else layer
 
 
 def _name(key: str) -> str:

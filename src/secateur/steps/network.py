@@ -1,24 +1,37 @@
 """The pruning network: a model, and selection layers that say which of its units it needs.
 
 Given rows, it gives what the model gives with its units let through as far as their gates are
-open. Training it trains weights and gates together; its loss adds what the gates are off the
-budget by. What it selects are the model's parameters: `parameters` are those that the gates leave.
+open, and with its weights and activations rounded where it has quantization layers. Training it
+trains weights, gates and steps together; its loss adds what the gates are off the budget by. What
+it selects are the model's parameters: `parameters` are those that the gates leave, and `finish`
+gives the model that has those alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from secateur.cost.measure import measure
+from secateur.errors import PlanError
 from secateur.graph.graph import Graph, Group
-from secateur.graph.weights import to_numpy
+from secateur.graph.weights import copied, to_numpy
+from secateur.planning.plan import Plan
+from secateur.steps.aware import Rounding
+from secateur.steps.cutting import cut
+from secateur.steps.expected import ExpectedCost
 from secateur.steps.gates import Gates
+from secateur.steps.result import Note, Result, Selection
+from secateur.steps.rounding import put_on_grids, stored_bytes
 
 # Keras annotates operations too narrowly for a type checker.
 ops: Any = keras.ops
+# From what each unit is wanted by, by the name of its group, to which go, with what was measured.
+Decide = Callable[[Mapping[str, np.ndarray]], tuple[Plan, tuple[Note, ...]]]
+STEP = "select"
 # By this share of the time until gates settle the whole budget is asked for.
 _TIGHTENING = 0.7
 # How fast the multiplier moves beside the gates: as fast as they, it would carry them too far.
@@ -34,11 +47,11 @@ class PruningNetwork(keras.Model):
     the unit has is zero. With gates of 1 the network is the model, with gates of 0 and 1 the masked
     model (`secateur.mask`).
 
-    It is a Keras model like others: `compile`, `fit`, callbacks and checkpoints work.
+    It is a Keras model like others: `compile`, `fit`, callbacks and checkpoints work. `Select`
+    makes one for a model and a budget.
 
     Args:
-        model: the model whose weights are trained; traced as `graph`, or of the same layers.
-        graph: what `trace` gave.
+        graph: what `trace` gave of the model; a copy of it is trained.
         gates: a selection layer for each group by its name.
         prices: what an element of a weight (or of a product between tensors) costs, by key; costs
             are summed over elements as far as they are expected to stay.
@@ -46,11 +59,13 @@ class PruningNetwork(keras.Model):
         steps: how many steps the training has, by which gates settle.
         stiffness: how strongly the loss is held to the budget beside what it learns to (the
             quadratic term of the augmented Lagrangian).
+        speed: how much faster gates learn than weights.
+        decide: makes the plan of what the gates have learned; for `settle` and `finish`.
+        rounding: what to round, with steps that are learned; the model has to be folded.
     """
 
     def __init__(
         self,
-        model: keras.Model,
         graph: Graph,
         gates: Mapping[str, Gates],
         *,
@@ -59,9 +74,13 @@ class PruningNetwork(keras.Model):
         steps: int = 1,
         stiffness: float = 30.0,
         speed: float = 1.0,
+        decide: Decide | None = None,
+        rounding: Rounding | None = None,
     ):
         super().__init__(name="pruning_network")
-        self.model = model
+        model = copied(graph.model)
+        self.model = model if rounding is None else rounding.around(model)
+        self._graph, self._decide, self._rounding = graph, decide, rounding
         self.selection = [gates[name] for name in sorted(gates)]
         self.names = tuple(sorted(gates))
         self.share = share
@@ -72,6 +91,9 @@ class PruningNetwork(keras.Model):
         self._places = _places(graph, groups, starts)
         self._cost = ExpectedCost(graph, prices)
         self._keyed = graph.variables_of(model)
+        if rounding is not None:
+            inside = {id(one): other for one, other in rounding.paired(model, self.model)}
+            self._keyed = {key: inside[id(each)] for key, each in self._keyed.items()}
         # Moving statistics are not learned but noted, of what is let through.
         self._gated = {
             key: entries
@@ -149,17 +171,76 @@ class PruningNetwork(keras.Model):
         chances = self._joined([each.opened(self.done) for each in self.selection])
         return self._cost.share(ops.take(chances, self._places))
 
-    def settle(self, keep: np.ndarray) -> None:
-        """Shut the gates of units that go for good, and open all others; weights train on.
+    def settle(self) -> Plan:
+        """Choose: shut the gates of units that go, and open all others; weights train on.
 
-        Args:
-            keep: for each unit of the graph, whether it stays.
+        Returns:
+            The plan of what goes.
+
+        Raises:
+            BudgetError: the budget cannot be met.
+            PlanError: the network was made without a way to decide.
         """
+        return self._settle()[0]
+
+    def finish(self) -> Result:
+        """Return the model that is selected: cut, plain, with the parameters that the gates leave.
+
+        Where gates are not settled yet, they are now. The network can be trained on.
+
+        Returns:
+            The model, the plan, the gates and the parameters, and, of a network with quantization
+            layers, the grids that were learned.
+
+        Raises:
+            BudgetError: the budget cannot be met.
+            PlanError: the network was made without a way to decide.
+        """
+        gates = [values <= 0 for values in self.logits().values()]
+        shut, count = sum(int(each.sum()) for each in gates), sum(map(len, gates))
+        plan, measured = self._settle()
+        whole = self.whole()
+        smaller = cut(whole, plan)
+        before, after = measure(self._graph.model), measure(smaller)
+        quantization = None
+        if self._rounding is not None:
+            keep = plan.keep(self._graph)
+            quantization = self._rounding.learned(self.model, self._graph, keep, smaller)
+            put_on_grids(smaller, quantization.weights)
+            size = stored_bytes(smaller, quantization.weights)
+            after = after.model_copy(update={"bytes": size})
+        cuts = (Note(STEP, "done", f"{c.change}, {c.reason}", c.group) for c in plan.cuts)
+        return Result(
+            smaller,
+            before=before,
+            after=after,
+            plans=(plan,),
+            notes=(Note(STEP, "done", f"{shut} of {count} gates shut"), *cuts, *measured),
+            quantization=quantization,
+            selection=Selection(self.gates(), self.parameters()),
+        )
+
+    def whole(self) -> keras.Model:
+        """Return a copy of the model that gives what the network gives, but for rounding."""
+        found, folded = copied(self._graph.model), self.folded()
+        for key, variable in self._graph.variables_of(found).items():
+            variable.assign(folded[key])
+        return found
+
+    def _settle(self) -> tuple[Plan, tuple[Note, ...]]:
+        if self._decide is None:
+            raise PlanError(
+                "this pruning network was made without a way to decide.",
+                where=self.name,
+                mend="Make it by Select(macs=0.5).network(model, data), or give decide=.",
+            )
+        plan, measured = self._decide(self.wanted())
         chosen = np.ones(self._ends[-1], "float32")
-        chosen[self._places] = keep
+        chosen[self._places] = plan.keep(self._graph)
         chosen[0] = 1.0
         self.chosen.assign(chosen)
         self.settled.assign(1.0)
+        return plan, measured
 
     def gates(self) -> dict[str, np.ndarray]:
         """Return the value of every gate as it is in inference, by the name of its group."""
@@ -221,54 +302,6 @@ class PruningNetwork(keras.Model):
         """Return the values of all gates in one line, after a 1 for what has none."""
         line = ops.concatenate([ops.ones((1,)), *vectors])
         return ops.where(self.settled > 0, ops.convert_to_tensor(self.chosen), line)
-
-
-class ExpectedCost:
-    """What a model costs when each unit stays with a chance: exact where the chances are 0 and 1.
-
-    The cost of a weight is its price an element times the product of its axes' expected lengths.
-
-    Args:
-        graph: a traced model.
-        prices: the price of an element of each weight and product, by key.
-    """
-
-    def __init__(self, graph: Graph, prices: Mapping[str, float]):
-        parts = [p for p in (*graph.weights.values(), *graph.products) if prices.get(p.key)]
-        lines: dict[bytes, int] = {}
-        counts: list[np.ndarray] = []
-        index, price = [], []
-        for part in parts:
-            fixed, free = prices[part.key], []
-            for length, ids in zip(part.shape, part.axes, strict=True):
-                if ids is None:
-                    fixed *= length
-                    continue
-                place = lines.setdefault(ids.tobytes(), len(lines))
-                if place == len(counts):
-                    counts.append(np.bincount(ids, minlength=graph.units))
-                free.append(place)
-            index.append(free)
-            price.append(fixed)
-        rank = max(map(len, index), default=0)
-        # The line after the last is of length one.
-        padded = [free + [len(counts)] * (rank - len(free)) for free in index]
-        self._counts = np.array(counts, "float32").reshape(-1, graph.units)
-        self._index = np.array(padded, "int32").reshape(-1, rank)
-        self._price = np.array(price, "float64")
-        whole = self._counts.sum(axis=1).astype("float64")
-        self.whole = float((np.append(whole, 1.0)[self._index].prod(axis=1) * self._price).sum())
-        self._price = (self._price / self.whole).astype("float32")
-
-    def share(self, chances: Any) -> Any:
-        """Return the share of the whole cost that is left.
-
-        Args:
-            chances: for each unit of the graph, the chance that it stays, (units,).
-        """
-        lengths = ops.matmul(self._counts, ops.reshape(chances, (-1, 1)))[:, 0]
-        lengths = ops.concatenate([lengths, ops.ones((1,))])
-        return ops.sum(ops.prod(ops.take(lengths, self._index), axis=1) * self._price)
 
 
 def _starts(groups: Sequence[Group]) -> dict[str, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +15,20 @@ from secateur.cost.measure import measure
 from secateur.cost.runtimes import check_runtime
 from secateur.cost.table import latency_table
 from secateur.errors import DataError, PlanError
+from secateur.formats.calls import uses
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
-from secateur.graph.weights import copied
 from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
 from secateur.planning.options import budget_of, check_options, held_by, kinds_of, sparing
 from secateur.planning.plan import Plan, plan
-from secateur.steps.cutting import cut
+from secateur.steps.aware import Rounding
 from secateur.steps.gates import gates_by
 from secateur.steps.healing import heal
-from secateur.steps.network import PruningNetwork
+from secateur.steps.network import STEP, PruningNetwork
 from secateur.steps.prune import told
-from secateur.steps.result import Note, Result, Selection, Stage
+from secateur.steps.quantize import Quantize
+from secateur.steps.regions import regions
+from secateur.steps.result import Note, Result, Stage
 from secateur.steps.selecting import Selecting, Settle
 from secateur.steps.timed import plan_for_latency
 from secateur.steps.training import default_batch_size, fit
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
     from secateur.graph.graph import Graph
 
-STEP = "select"
 # The lowest and the highest logit that gates begin with: open, and ranked by the criterion.
 _START = (0.5, 2.5)
 
@@ -72,7 +74,10 @@ class Select:
         floor: the smallest share of a group that stays.
         keep: patterns of layers whose units stay.
         kinds: what may go; by default all kinds of units but `block` (see `plan`).
-        heal: whether to heal after the cut.
+        quantize: whether to round weights and activations to eight bits while the gates are
+            learned, by steps that are learned as well (see `Quantize`); normalization is folded
+            first, and the result's `quantization` has the ranges.
+        heal: whether to heal after the cut; what is quantized is not.
         samples: how many training rows the criterion and healing see.
         checkpoint: a folder that keeps the state after every epoch.
         resume: go on from the state in `checkpoint`, if there is one.
@@ -98,6 +103,7 @@ class Select:
     floor: float = 0.1
     keep: tuple[str, ...] = ()
     kinds: tuple[str, ...] | None = None
+    quantize: bool = False
     heal: bool = True
     samples: int = 512
     checkpoint: str | None = None
@@ -123,6 +129,10 @@ class Select:
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the model that was selected; the given one is untouched.
 
+        Args:
+            model: a built functional or Sequential model.
+            data: what it learns from.
+
         Raises:
             BudgetError: the budget cannot be met, whatever is selected; nothing is trained.
             PlanError: nothing can be removed, or a pattern matches nothing.
@@ -132,36 +142,12 @@ class Select:
         """
         if data is None:
             raise DataError("selection is learned from data.", where=STEP, mend="Pass a Dataset.")
-        name, share = self._budget()
-        graph = trace(model)
-        x, y = data.train.sample(self.samples, seed=self.seed)
-        rank = criterion(self.by)
-        rows = (x, y) if needs_labels(rank) else x
-        stats = observe(graph, rows, needs=needed(rank), seed=self.seed)
-        if name != "latency":
-            # What no selection can meet is refused before it is trained for.
-            plan(graph, stats, by=rank, **{name: share}, **self._options())
+        selecting, before = self._selecting(model, data)
         size = self.batch_size or default_batch_size(data.train.rows)
-        selecting = Selecting(
-            graph,
-            gates_by(self.gates),
-            self._start(graph, rank, stats),
-            self._prices(graph, name),
-            share=share,
-            steps=math.ceil(data.train.rows / size),
-            epochs=self.epochs,
-            speed=self.gate_learning_rate / self.learning_rate,
-            seed=self.seed,
-        )
-        measured: list[Note] = []
-
-        def decide() -> Plan:
-            return self._plan(graph, name, share, selecting.network, measured)
-
-        settle = Settle(selecting, decide)
+        selecting.steps, selecting.epochs = math.ceil(data.train.rows / size), self.epochs
         start = time.perf_counter()
         _, curve = fit(
-            graph.model,
+            selecting.graph.model,
             data,
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -172,46 +158,101 @@ class Select:
             resume=self.resume,
             seed=self.seed,
             verbose=self.verbose,
-            callbacks=[settle],
+            callbacks=[Settle(selecting.choosing)],
             teaching=selecting,
         )
-        network = selecting.network
-        trained, folded = copied(graph.model), network.folded()
-        for key, variable in graph.variables_of(trained).items():
-            variable.assign(folded[key])
-        made = settle.plan or decide()
-        smaller = cut(trained, made)
-        logits = np.concatenate(list(network.logits().values()))
+        result = selecting.network.finish()
+        name, share = self._budget()
         expected = curve.metrics["left"][selecting.choosing - 1]
         notes = [
             Note(
                 STEP,
                 "done",
-                f"{(logits <= 0).sum()} of {len(logits)} gates shut, {expected:.1%} of the {name} "
-                f"expected to be left where {share:.1%} may be, after {selecting.choosing} epochs",
+                f"{expected:.1%} of the {name} expected to be left where {share:.1%} may be, after "
+                f"{selecting.choosing} epochs",
             ),
-            *(
-                Note(STEP, "done", f"{entry.change}, {entry.reason}", entry.group)
-                for entry in made.cuts
-            ),
-            *measured,
+            *before,
+            *result.notes,
         ]
+        smaller = result.model
         stages = [Stage("cut", smaller, time.perf_counter() - start)]
-        if self.heal:
+        if self.heal and not self.quantize and result.plan:
             start = time.perf_counter()
-            smaller, healed = heal(smaller, trained, made, x, seed=self.seed)
+            x, _ = data.train.sample(self.samples, seed=self.seed)
+            whole = selecting.network.whole()
+            smaller, healed = heal(smaller, whole, result.plan, x, seed=self.seed)
             notes += [told(entry) for entry in healed]
             stages.append(Stage("healed", smaller, time.perf_counter() - start))
-        return Result(
-            smaller,
+        return replace(
+            result,
+            model=smaller,
             before=measure(model),
-            after=measure(smaller),
-            plans=(made,),
             notes=tuple(notes),
             stages=tuple(stages),
             curves=(("selected", curve),),
-            selection=Selection(network.gates(), network.parameters()),
         )
+
+    def network(
+        self, model: keras.Model, data: Dataset | None = None, *, steps: int
+    ) -> PruningNetwork:
+        """Return the pruning network around a copy of a model, to be trained as any Keras model.
+
+        What `Select` says of training does not count then: `compile` and `fit` say it.
+
+        Args:
+            model: a built functional or Sequential model; it is untouched.
+            data: for criteria on data, and for the ranges to start from.
+            steps: after how many steps of training the gates are to be clear. With a `Settle`
+                among the callbacks of `fit` they are settled then.
+
+        Raises:
+            BudgetError: the budget cannot be met, whatever is selected.
+            PlanError: nothing can be removed, or a pattern matches nothing.
+            DataError: there is no data where it is needed.
+            ModelError: the model cannot be traced.
+
+        Example:
+            >>> network = Select(macs=0.5).network(model, steps=1000)  # doctest: +SKIP
+            >>> network.compile("adam", "sparse_categorical_crossentropy")  # doctest: +SKIP
+            >>> network.fit(x, y, epochs=10)  # doctest: +SKIP
+            >>> smaller = network.finish().model  # doctest: +SKIP
+        """
+        return self._selecting(model, data)[0].around(steps)
+
+    def _selecting(
+        self, model: keras.Model, data: Dataset | None
+    ) -> tuple[Selecting, tuple[Note, ...]]:
+        """Return what is to be trained, and notes of what was done to the model first."""
+        name, share = self._budget()
+        rounding, notes = None, ()
+        if self.quantize:
+            quantized = Quantize(samples=self.samples, seed=self.seed)(model, data)
+            model, notes = quantized.model, quantized.notes
+            assert quantized.quantization is not None
+            chosen = regions(uses(model)[0], quantized.quantization.kept)
+            rounding = Rounding(quantized.quantization, chosen)
+        graph = trace(model)
+        rank = criterion(self.by)
+        rows = None
+        if data is not None and needed(rank) > {"weights"}:
+            x, y = data.train.sample(self.samples, seed=self.seed)
+            rows = (x, y) if needs_labels(rank) else x
+        stats = observe(graph, rows, needs=needed(rank), seed=self.seed)
+        if name != "latency":
+            # What no selection can meet is refused before it is trained for.
+            plan(graph, stats, by=rank, **{name: share}, **self._options())
+        selecting = Selecting(
+            graph,
+            gates_by(self.gates),
+            self._start(graph, rank, stats),
+            self._prices(graph, name),
+            share=share,
+            decide=partial(self._decide, graph),
+            rounding=rounding,
+            speed=self.gate_learning_rate / self.learning_rate,
+            seed=self.seed,
+        )
+        return selecting, notes
 
     def _budget(self) -> tuple[str, float]:
         return budget_of(macs=self.macs, params=self.params, latency=self.latency)
@@ -250,26 +291,22 @@ class Select:
                 found[group.name] = low + (high - low) * (place + 0.5) / len(group)
         return found
 
-    def _plan(
-        self,
-        graph: Graph,
-        name: str,
-        share: float,
-        network: PruningNetwork,
-        measured: list[Note],
-    ) -> Plan:
-        """Return the plan that keeps what the gates want most, and note what was measured."""
-        wanted = network.wanted()
+    def _decide(
+        self, graph: Graph, wanted: Mapping[str, np.ndarray]
+    ) -> tuple[Plan, tuple[Note, ...]]:
+        """Return the plan that keeps what the gates want most, and what was measured for it."""
 
         def gates(group: Any, stats: Any) -> np.ndarray:
             return wanted.get(group.name, np.zeros(len(group)))
 
+        # That a unit is missed more where fewer are left has been learned.
+        gates.additive = True  # type: ignore[attr-defined]
+        name, share = self._budget()
         stats = observe(graph)
         options: dict[str, Any] = {**self._options(), "by": gates}
         if name != "latency":
-            return plan(graph, stats, **{name: share}, **options)
+            return plan(graph, stats, **{name: share}, **options), ()
         timed = plan_for_latency(
             graph, stats, share, self.runtime, self.batch, self.threads, **options
         )
-        measured.append(Note(STEP, "done", timed.note))
-        return timed.plan
+        return timed.plan, (Note(STEP, "done", timed.note),)

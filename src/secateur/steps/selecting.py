@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ import keras
 import numpy as np
 
 from secateur.graph.weights import to_numpy
-from secateur.steps.network import PruningNetwork
+from secateur.steps.network import Decide, PruningNetwork
+from secateur.steps.training import seed_dropout
 
 if TYPE_CHECKING:
     from secateur.graph.graph import Graph
-    from secateur.planning.plan import Plan
+    from secateur.steps.aware import Rounding
     from secateur.steps.gates import Gates
 
 
@@ -24,7 +25,7 @@ _CHOOSING = 0.6
 
 @dataclass
 class Selecting:
-    """Put a copy of a model into a pruning network for the time of a training.
+    """Train a pruning network where a model would be trained.
 
     Args:
         graph: the traced model.
@@ -32,10 +33,12 @@ class Selecting:
         start: for each group that has gates, by name, a logit a unit to begin with.
         prices: what an element of each weight and product costs, by key.
         share: the share of the cost that may be left.
+        decide: makes the plan of what the gates have learned.
+        rounding: what to round while it trains, if anything.
         steps: how many steps an epoch has.
         epochs: how many epochs it has.
         speed: how much faster gates learn than weights.
-        seed: for the gates' draws.
+        seed: for the gates' draws, and for dropout.
 
     Attributes:
         network: the network, once the training has begun.
@@ -46,8 +49,10 @@ class Selecting:
     start: Mapping[str, np.ndarray]
     prices: Mapping[str, float]
     share: float
-    steps: int
-    epochs: int
+    decide: Decide
+    rounding: Rounding | None = None
+    steps: int = 1
+    epochs: int = 1
     speed: float = 1.0
     seed: int = 0
     network: PruningNetwork = field(init=False, repr=False)
@@ -66,45 +71,50 @@ class Selecting:
     def identity(self) -> str:
         """Return what tells this selection from another."""
         start = {name: values.tolist() for name, values in sorted(self.start.items())}
-        return repr((self.kind.__name__, start, self.share, self.steps, self.speed, self.seed))
+        rounded = self.rounding and self.rounding.quantization.to_json()
+        return repr(
+            (self.kind.__name__, start, self.share, self.steps, self.speed, self.seed, rounded)
+        )
 
-    def pupil(self, student: keras.Model, labels: Any) -> PruningNetwork:
-        """Return the network around a copy of the model."""
+    def around(self, steps: int) -> PruningNetwork:
+        """Return the network, whose gates settle in so many steps."""
         gates = {
             name: self.kind(values, speed=self.speed, seed=self.seed + index)
             for index, (name, values) in enumerate(sorted(self.start.items()))
         }
-        self.network = PruningNetwork(
-            student,
+        network = PruningNetwork(
             self.graph,
             gates,
             prices=self.prices,
             share=self.share,
-            steps=self.steps * self.choosing,
+            steps=steps,
             speed=self.speed,
+            decide=self.decide,
+            rounding=self.rounding,
         )
+        seed_dropout(network.model, self.seed)
+        return network
+
+    def pupil(self, student: keras.Model, labels: Any) -> PruningNetwork:
+        """Return the network; it has weights of its own, and leaves the student as it is."""
+        self.network = self.around(self.steps * self.choosing)
         return self.network
 
 
 class Settle(keras.callbacks.Callback):
-    """Make the choice when the gates have been learned for long enough.
+    """Settle the gates of a pruning network, so that the epochs left train what was chosen.
 
     Args:
-        selecting: the selection that is under way.
-        decide: makes the plan by what the gates have learned.
-
-    Attributes:
-        plan: the plan, once it is made here.
+        epoch: at the beginning of which epoch, from 0.
     """
 
-    def __init__(self, selecting: Selecting, decide: Callable[[], Plan]):
+    def __init__(self, epoch: int):
         super().__init__()
-        self.plan: Plan | None = None
-        self._selecting, self._decide = selecting, decide
+        self._epoch = epoch
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Settle the gates at the beginning of the first epoch after."""
-        network = self._selecting.network
-        if epoch >= self._selecting.choosing and not to_numpy(network.settled):
-            self.plan = self._decide()
-            network.settle(self.plan.keep(self._selecting.graph))
+        """Settle them, if it is time."""
+        # Keras sets the model before it calls anything here.
+        network: Any = self.model
+        if epoch >= self._epoch and not to_numpy(network.settled):
+            network.settle()

@@ -137,7 +137,7 @@ def fit(
     watched = data.validation if data.validation.rows else None
     # Keras annotates fit and compile too narrowly for a type checker.
     twin: Any = copied(model)
-    _seed_dropout(twin, seed)
+    seed_dropout(twin, seed)
     make = keras.optimizers.Adam if guide is None else guide.optimizer
     labels = data.train.labels()
     learner: Any = twin if teaching is None else teaching.pupil(twin, labels)
@@ -211,7 +211,7 @@ def _augmentation(
     return augmentation(data.contract.kind, seed=seed, **options)
 
 
-def _seed_dropout(model: keras.Model, seed: int) -> None:
+def seed_dropout(model: keras.Model, seed: int) -> None:
     """Give every random layer a state that follows from the seed."""
     known = {id(each) for each in model.weights}
     states = [each for each in model.variables if id(each) not in known]

@@ -5,14 +5,16 @@ from keras import layers
 
 from secateur.data.read import read
 from secateur.errors import BudgetError, DataError, ModelError, PlanError
+from secateur.formats.fake import fake_quantized
 from secateur.graph.trace import trace
-from secateur.graph.weights import copied
 from secateur.planning.plan import Plan
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
 from secateur.steps.gates import GATES, HardConcrete
 from secateur.steps.network import PruningNetwork
+from secateur.steps.quantize import Quantize
 from secateur.steps.select import Select
+from secateur.steps.selecting import Settle
 from secateur.steps.training import fit
 
 FAST = {"by": "l2", "round_to": 2, "batch_size": 50, "gate_learning_rate": 0.2}
@@ -39,9 +41,7 @@ def network_of(model, share=None, start=3.0, steps=1):
     graph = trace(model)
     gates = {g.name: HardConcrete(np.full(len(g), start), seed=1) for g in graph.groups}
     prices = {part.key: part.uses for part in graph.weights.values()}
-    return PruningNetwork(
-        copied(model), graph, gates, prices=prices, share=share, steps=steps, speed=50.0
-    )
+    return PruningNetwork(graph, gates, prices=prices, share=share, steps=steps, speed=50.0)
 
 
 @pytest.mark.parametrize("gates", GATES)
@@ -194,3 +194,69 @@ def test_selection_needs_data(model):
 def test_a_training_that_diverges_is_told(model, data):
     with pytest.raises(ModelError, match="the loss became"):
         Select(macs=0.5, epochs=2, learning_rate=1e30, by="l2", round_to=2)(model, data)
+
+
+def test_the_network_is_finished_to_a_plain_model(model, data):
+    x, y = data.train.sample(400)
+    network = Select(macs=0.5, **FAST).network(model, data, steps=24)
+    network.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
+    network.fit(x, y, batch_size=50, epochs=4, verbose=0, callbacks=[Settle(3)])
+    result = network.finish()
+    assert float(network.left()) == pytest.approx(result.after.macs / result.before.macs)
+    assert 0.4 * result.before.macs < result.after.macs <= 0.5 * result.before.macs
+    assert type(result.model) is type(model)
+    given = result.model.predict(x, verbose=0)
+    np.testing.assert_allclose(given, network.predict(x, verbose=0), atol=1e-5)
+    assert result.selection.parameters["inner/kernel"].shape == (24, 48)
+
+
+def test_a_network_without_a_way_to_decide_says_so(model):
+    with pytest.raises(PlanError, match="without a way to decide"):
+        network_of(model).finish()
+
+
+@pytest.fixture(scope="module")
+def photos():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 8, 8, 3)).astype("float32")
+    return read((x, (x[:, :4].mean((1, 2, 3)) > x[:, 4:].mean((1, 2, 3))).astype("int32")))
+
+
+@pytest.fixture(scope="module")
+def residual():
+    keras.utils.set_random_seed(0)
+    i = keras.Input((8, 8, 3), name="array")
+    x = layers.Conv2D(16, 3, padding="same", use_bias=False, name="first")(i)
+    x = h = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.DepthwiseConv2D(3, padding="same", name="deep")(x)
+    x = layers.Conv2D(16, 1, name="back")(layers.ReLU()(x))
+    x = layers.GlobalAveragePooling2D()(layers.Add()([h, x]))
+    return keras.Model(i, layers.Dense(2, "softmax", name="last")(x))
+
+
+def test_gates_and_steps_are_learned_together(residual, photos):
+    result = Select(macs=0.5, quantize=True, epochs=4, **FAST)(residual, photos)
+    assert result.after.macs <= 0.5 * result.before.macs
+    assert result.after.bytes < 0.25 * result.before.bytes
+    assert [stage.name for stage in result.stages] == ["cut"]
+    made = result.quantization
+    width = result.model.get_layer("first").filters
+    assert width < 16
+    assert len(made.weights["first/kernel"].scale) == width
+    assert set(made.weights) == {f"{name}/kernel" for name in ("first", "deep", "back", "last")}
+    for path, grid in made.weights.items():
+        kernel = next(w for w in result.model.weights if w.path == path).numpy()
+        np.testing.assert_array_equal(kernel, grid.rounded(kernel))
+
+
+def test_what_is_cut_rounds_as_the_network_did(residual, photos):
+    x, y = photos.train.sample(200)
+    network = Select(macs=0.5, quantize=True, **FAST).network(residual, photos, steps=8)
+    network.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
+    network.fit(x, y, batch_size=50, epochs=2, verbose=0)
+    result = network.finish()
+    twin = fake_quantized(result.model, result.quantization)
+    given, expected = (each.predict(x, verbose=0) for each in (twin, network))
+    assert np.abs(given - expected).max() < 0.02
+    starts = Quantize(samples=512)(residual, photos).quantization.activations
+    assert any(starts[key] != grid for key, grid in result.quantization.activations.items())
