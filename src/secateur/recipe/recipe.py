@@ -33,6 +33,7 @@ from secateur.recipe.sections import (
     TrainSection,
 )
 from secateur.recipe.steps import beside, parsed, to_step
+from secateur.steps.order import check_order
 
 
 class Recipe(Section):
@@ -96,7 +97,7 @@ class Recipe(Section):
         recipe._space = space_of(recipe.steps, positions)
         if not recipe._space.ranges:
             # A step that names a file that is not there is to be told now.
-            recipe.chain  # noqa: B018
+            check_order(recipe.chain, _places(recipe.chain, positions, ("steps",)))
         for name, entries in ((recipe.compare and recipe.compare.contenders) or {}).items():
             path = ("compare", "contenders", name)
             if entries is None and name not in FAMILIES:
@@ -105,8 +106,11 @@ class Recipe(Section):
                     where=positions.at(path),
                     mend=suggest(name, list(FAMILIES)),
                 )
-            for index, entry in enumerate(entries or ()):
+            made = [
                 beside(parsed(entry, positions, (*path, index)), folder)
+                for index, entry in enumerate(entries or ())
+            ]
+            check_order(made, _places(made, positions, path))
         return recipe
 
     @property
@@ -216,3 +220,8 @@ def _import(name: str, folder: Path) -> Callable[..., Any]:
             mend=suggest(attribute, [each for each in names if not each.startswith("_")]),
         )
     return function
+
+
+def _places(steps: Sequence[Any], positions: Positions, path: tuple[Any, ...]) -> list[str]:
+    """Return where each step of a list stands in the file."""
+    return [positions.at((*path, index)) for index in range(len(steps))]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secateur.errors import RecipeError
+from secateur.steps.order import check_order
 from secateur.steps.result import Result, Step, joined, perform
 
 if TYPE_CHECKING:
@@ -61,8 +62,9 @@ def chain(*steps: Step) -> Chain:
     """Return the step that runs `steps` one after the other.
 
     Raises:
-        RecipeError: there is no step.
+        RecipeError: there is no step, or one would undo what an earlier one did.
     """
     if not steps:
         raise RecipeError("a chain needs at least one step.", mend="Add Prune(macs=0.5).")
+    check_order(steps)
     return Chain(steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.cost.measure import measure
 from secateur.cost.runtimes import TITLE
@@ -18,6 +18,7 @@ from secateur.planning.ranks import COSTS, Choice, allocate, by_energy
 from secateur.steps.factorable import subjects_of, told
 from secateur.steps.factors import METHODS, Form, forms_of, whole_pieces
 from secateur.steps.inputs import Watched, watched
+from secateur.steps.order import NOTHING
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.subject import Subject
 
@@ -84,6 +85,8 @@ class Factorize:
     threads: int = 1
     samples: int = 512
     seed: int = 0
+
+    spares: ClassVar[frozenset[str]] = NOTHING
 
     def __post_init__(self) -> None:
         _check(self)

@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.cost.measure import measure
 from secateur.errors import DataError, RecipeError
+from secateur.steps.order import NOTHING
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.training import fit
 
@@ -61,6 +62,8 @@ class FineTune:
     resume: bool = False
     seed: int = 0
     verbose: bool = False
+
+    spares: ClassVar[frozenset[str]] = NOTHING
 
     def __post_init__(self) -> None:
         _check(self)

@@ -22,6 +22,7 @@ from secateur.steps.budgets import METRICS, check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
+from secateur.steps.order import NOTHING, ZEROS
 from secateur.steps.result import Note, Result, Stage, joined, perform
 from secateur.steps.search import cheapest, notes_of
 from secateur.steps.sensitivity import sensitivity
@@ -104,6 +105,11 @@ class Prune:
     heal: bool = True
     samples: int = 512
     seed: int = 0
+
+    @property
+    def spares(self) -> frozenset[str]:
+        """Return what this does not undo: healing and training fill zeros again."""
+        return NOTHING if self.heal or self.epochs else frozenset({ZEROS})
 
     def __post_init__(self) -> None:
         check(self)

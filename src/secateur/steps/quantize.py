@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
@@ -24,6 +24,7 @@ from secateur.steps.calibration import Histogram, method_of, observed
 from secateur.steps.equalize import correct_bias, equalize
 from secateur.steps.exclusion import excluded
 from secateur.steps.folding import fold
+from secateur.steps.order import GRIDS, NOTHING, ZEROS
 from secateur.steps.regions import KERNELS, Regions, regions
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.rounding import grid_of, put_on_grids, stored_bytes, weight_grids
@@ -77,6 +78,13 @@ class Quantize:
     keep: tuple[str, ...] = ()
     samples: int = 512
     seed: int = 0
+
+    leaves: ClassVar[str] = GRIDS
+
+    @property
+    def spares(self) -> frozenset[str]:
+        """Return what this does not undo: zeros stay zero on a grid, but not in training."""
+        return NOTHING if self.epochs else frozenset({ZEROS})
 
     def __post_init__(self) -> None:
         _check_choice("to", self.to, ("int8",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.cost.measure import measure
 from secateur.errors import DataError, PlanError
@@ -14,6 +14,7 @@ from secateur.planning.options import budget_of, check_options
 from secateur.steps.cutting import cut
 from secateur.steps.emptied import close, outputs
 from secateur.steps.healing import heal
+from secateur.steps.order import NOTHING
 from secateur.steps.prune import told
 from secateur.steps.regularizing import PENALTIES, Regularizing, Settings
 from secateur.steps.result import Note, Result, Stage
@@ -109,6 +110,8 @@ class Regularize:
     resume: bool = False
     seed: int = 0
     verbose: bool = False
+
+    spares: ClassVar[frozenset[str]] = NOTHING
 
     def __post_init__(self) -> None:
         self.settings()

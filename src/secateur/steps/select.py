@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from secateur.steps.aware import Rounding
 from secateur.steps.gates import gates_by
 from secateur.steps.healing import heal
 from secateur.steps.network import STEP, PruningNetwork
+from secateur.steps.order import GRIDS, NOTHING
 from secateur.steps.prune import told
 from secateur.steps.quantize import Quantize
 from secateur.steps.regions import regions
@@ -110,6 +111,13 @@ class Select:
     resume: bool = False
     seed: int = 0
     verbose: bool = False
+
+    spares: ClassVar[frozenset[str]] = NOTHING
+
+    @property
+    def leaves(self) -> str | None:
+        """Return what later steps may not undo."""
+        return GRIDS if self.quantize else None
 
     def __post_init__(self) -> None:
         name, _ = self._budget()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from keras import tree
@@ -22,6 +22,7 @@ from secateur.planning.rewiring import METHODS
 from secateur.planning.schedules import Schedule, schedule, share_at
 from secateur.steps.emptied import cut_empty
 from secateur.steps.masking import Masking, Settings, masks_for
+from secateur.steps.order import ZEROS
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.training import Curve, fit
 from secateur.steps.zeros import STEP, counted, on_disk, on_the_clock
@@ -101,6 +102,9 @@ class Sparsify:
     resume: bool = False
     seed: int = 0
     verbose: bool = False
+
+    leaves: ClassVar[str] = ZEROS
+    spares: ClassVar[frozenset[str]] = frozenset({ZEROS})
 
     def __post_init__(self) -> None:
         self.settings()

@@ -1,0 +1,40 @@
+"""Which step may come after which: what one leaves in the weights, a later one must not undo.
+
+A step says with `leaves` what it leaves, and with `spares` what it lets be. One that says nothing
+is taken at its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from secateur.errors import RecipeError
+
+GRIDS = "weights on integer grids"
+ZEROS = "zeros in the weights"
+NOTHING: frozenset[str] = frozenset()
+
+
+def check_order(steps: Sequence[Any], places: Sequence[str] | None = None) -> None:
+    """Refuse steps of which one undoes what an earlier one did.
+
+    Args:
+        steps: the steps, in their order.
+        places: where each of them stands, for the error.
+
+    Raises:
+        RecipeError: naming both.
+    """
+    for index, later in enumerate(steps):
+        for earlier in steps[:index]:
+            left = getattr(earlier, "leaves", None)
+            if left is not None and left not in getattr(later, "spares", {left}):
+                one, other = type(earlier).__name__, type(later).__name__
+                raise RecipeError(
+                    f"{one} leaves {left}, and {other} after it would undo that.",
+                    where=None if places is None else places[index],
+                    mend=f"Put {one} after {other}."
+                    if one != other
+                    else f"Leave one {one} out: the last one decides.",
+                )
