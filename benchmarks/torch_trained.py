@@ -34,8 +34,8 @@ from torch_pruning import check_peer, multiply_adds, run
 PEER = Path(__file__).with_name("torch_trained_peer.py")
 BATCH, SAMPLES, EPSILON, MOMENTUM = 128, 512, 1e-5, 0.9
 CRITERIA = ("taylor", "l2")
-SCOPES = ("local", "global", "isomorphic")
-TITLES = {"global": "global", "local": "local", "least": "local, to the least of theirs"}
+SCOPES = ("local", "global")
+TITLES = {"half": "half", "least": "the least of theirs"}
 # Keras and PyTorch add up in other orders.
 ALIKE = 1e-4
 COLUMNS = (
@@ -225,9 +225,8 @@ def ways(least: float) -> dict[str, dict]:
             eights are coarse, so that is below half.
     """
     return {
-        "global": {"macs": 0.5, "scope": "global", "unhealed": True},
-        "local": {"macs": 0.5, "scope": "local", "unhealed": False},
-        "least": {"macs": least, "scope": "local", "unhealed": False},
+        "half": {"macs": 0.5, "unhealed": True},
+        "least": {"macs": least, "unhealed": False},
     }
 
 
