@@ -51,8 +51,12 @@ def write_whole(path: str | Path, text: str) -> Path:
     return path
 
 
-def lock(file: IO[bytes]) -> bool:
-    """Take an open file for this process alone until it is closed; False where another has it."""
+def lock(file: IO[bytes] | int) -> bool:
+    """Take an open file for this process alone until it is closed; False where another has it.
+
+    Args:
+        file: the file, or the descriptor of a file or a folder.
+    """
     try:
         import fcntl
     except ImportError:  # Windows, where two jobs on one file are not told apart

@@ -80,7 +80,7 @@ def compare(
     asked = contenders(recipe)
     say = progress or (lambda line: None)
     folder = RunFolder(out, recipe.start, resume=True)
-    with disk_errors(folder.path):
+    with disk_errors(folder.path, "with the same command"), folder.held():
         start = Start(recipe.start, folder, say, verbose)
         baseline, data = start.begin()
         _note_output(folder, baseline, data)

@@ -70,7 +70,7 @@ def explore(
     def build(trial: optuna.Trial) -> tuple[Any, ...]:
         return recipe.steps_of(_entries(recipe, trial))
 
-    with disk_errors(folder.path, "with the same command"):
+    with disk_errors(folder.path, "with the same command"), folder.held():
         model, data = Start(recipe, folder, progress or (lambda line: None), verbose).begin()
         found = search(
             model,

@@ -15,13 +15,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.errors import OutputError
-from secateur.files import write_whole
+from secateur.files import lock, write_whole
 
 if TYPE_CHECKING:
     import keras
@@ -61,6 +62,30 @@ class RunFolder:
                 mend="Go on with `--resume`, or name another folder with `--out`.",
             )
         self._read_state()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the folder for this process alone, made if need be; one left empty goes again.
+
+        Raises:
+            OutputError: another process has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        # Windows opens no folder; there two runs in one are not told apart.
+        descriptor = None if os.name == "nt" else os.open(self.path, os.O_RDONLY)
+        try:
+            if descriptor is not None and not lock(descriptor):
+                raise OutputError(
+                    "another process is at work in this folder.",
+                    where=self.path,
+                    mend="Wait until it ends, or name another folder with `--out`.",
+                )
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     @property
     def baseline(self) -> Path:

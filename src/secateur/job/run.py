@@ -78,7 +78,7 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     folder = RunFolder(out, recipe, resume=resume)
-    with disk_errors(folder.path):
+    with disk_errors(folder.path), folder.held():
         return _Job(recipe, folder, progress or (lambda line: None), verbose).run(command)
 
 

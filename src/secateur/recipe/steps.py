@@ -118,16 +118,19 @@ def beside(step: Any, folder: Path) -> Any:
     Raises:
         RecipeError: it is not there.
     """
-    early = getattr(step, "rewind", None)
-    if early is None:
-        return step
-    if not (folder / early).is_file():
-        raise RecipeError(
-            f"there is no file {folder / early}.",
-            where="rewind",
-            mend="Name a .keras file, relative to the recipe.",
-        )
-    return dataclasses.replace(step, rewind=folder / early)
+    found: dict[str, Any] = {}
+    for key in ("rewind", "distill"):
+        named = getattr(step, key, None)
+        if not isinstance(named, (str, Path)):
+            continue
+        if not (folder / named).is_file():
+            raise RecipeError(
+                f"there is no file {folder / named}.",
+                where=key,
+                mend="Name a .keras file, relative to the recipe.",
+            )
+        found[key] = type(named)(folder / named)
+    return dataclasses.replace(step, **found) if found else step
 
 
 def accepts(name: str, key: str, value: Any) -> bool:

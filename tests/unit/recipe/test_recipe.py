@@ -235,9 +235,18 @@ def test_a_wrong_way_to_sparsify_is_told_with_its_place(write, entry, words):
     assert "recipe.yaml, line 14" in str(caught.value)
 
 
-def test_a_file_that_a_step_names_lies_beside_the_recipe(write, tmp_path):
-    text = WHOLE.replace("by: taylor}", "by: taylor, rewind: early.keras}")
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("by: taylor}", "by: taylor, rewind: early.keras}", "rewind"),
+        ("finetune: {epochs: 2}", "finetune: {epochs: 2, distill: early.keras}", "distill"),
+    ],
+)
+def test_a_file_that_a_step_names_lies_beside_the_recipe(write, tmp_path, old, new, key):
+    text = WHOLE.replace(old, new)
     with pytest.raises(RecipeError, match="no file"):
         Recipe.load(write(text))
     (tmp_path / "early.keras").touch()
-    assert Recipe.load(write(text)).chain[0].rewind == tmp_path / "early.keras"
+    steps = Recipe.load(write(text)).chain
+    named = [getattr(step, key) for step in steps if getattr(step, key, False)]
+    assert [Path(each) for each in named] == [tmp_path / "early.keras"]
