@@ -94,9 +94,11 @@ def _prune(by: str) -> Family:
 
 
 def _regularize(penalty: str) -> Family:
-    return lambda macs, epochs: [
-        {"regularize": {"penalty": penalty, "macs": macs, "epochs": epochs}}
-    ]
+    def entries(macs: float, epochs: int) -> list[Entry]:
+        first, rest = _halves(epochs)
+        return [{"regularize": {"penalty": penalty, "macs": macs, "epochs": first}}, *_tune(rest)]
+
+    return entries
 
 
 def _select(macs: float, epochs: int) -> list[Entry]:

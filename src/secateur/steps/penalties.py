@@ -111,6 +111,7 @@ class Penalising(keras.optimizers.Adam):
         hold: whether single weights that are zero stay it, 0 or 1, a variable.
         alive: for each group by name, one for each unit that is there and zero for one that is
             gone: all its slices are zero after every step.
+        target: for each group by name, one for each unit that the penalty may pull at.
     """
 
     def attach(self, penalty: Penalty, variables: Mapping[str, Any], strength: float) -> None:
@@ -138,12 +139,15 @@ class Penalising(keras.optimizers.Adam):
         self._sizes = {each.group.name: each.sizes(shapes) for each in penalty.units}
         self.strength = self.add_variable((), start, "float32", name="strength")
         self.hold = self.add_variable((), "zeros", "float32", name="hold")
-        self.alive = {
-            each.group.name: self.add_variable(
-                (len(each.group),), "ones", "float32", name=f"alive_{index}"
-            )
-            for index, each in enumerate(penalty.units)
-        }
+        self.alive, self.target = (
+            {
+                each.group.name: self.add_variable(
+                    (len(each.group),), "ones", "float32", name=f"{what}_{index}"
+                )
+                for index, each in enumerate(penalty.units)
+            }
+            for what in ("alive", "target")
+        )
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Do Adam's step, and lay the penalty on before or after it."""
@@ -219,7 +223,7 @@ class Penalising(keras.optimizers.Adam):
 
     def _pulled(self, units: Units, size: Any) -> Any:
         """Return one for each unit that the penalty pulls at, else zero."""
-        on = ops.convert_to_tensor(units.on.astype("float32"))
+        on = ops.convert_to_tensor(units.on.astype("float32")) * self.target[units.group.name]
         if not units.spared or self._penalty.on_units == "ridge":
             return on
         ranked = ops.where(on > 0, size, -1.0)

@@ -54,7 +54,8 @@ class Regularize:
     The penalty ends at `end` of the training. Then what is to go is taken away for good, and the
     rest of the training is without a penalty, so that what stays can take its place. What goes is
     what is zero, as far as `round_to` and `floor` let it; with a budget it is what meets the
-    budget, the smallest units first, and the strength is raised on the way while too few are zero.
+    budget, the smallest units first: a penalty on units then pulls only at those that would go
+    now, and the strength is raised on the way while too few are zero.
 
     Args:
         penalty: `group_lasso`, `slimming`, `greg`, `l1`, `elastic_net` or `l2`.

@@ -26,8 +26,8 @@ PENALTIES = (*MIX, *ON_UNITS)
 # What is left of the penalised is ranked by what was penalised.
 _RANKS = {"slimming": "bn_scale", "l1": "l1"}
 _SCALES = ("gamma", "scale")
-# The strength is seen to every so many steps, or so often in all where the training is short.
-EVERY, TIMES = 10, 20
+# So often in all the strength is seen to.
+TIMES = 40
 # By how much a budget may raise the strength over a training that never keeps up.
 MOST_RAISED = 1000.0
 
@@ -71,7 +71,7 @@ class Regularizing(keras.callbacks.Callback):
         self._graph = graph
         self._settings = settings
         self._last = 0
-        self._every = EVERY
+        self._every = 1
         self._step = 0
         self._twin: Any = None
         self._weights: dict[str, Any] = {}
@@ -99,7 +99,7 @@ class Regularizing(keras.callbacks.Callback):
             epochs: how many epochs there are at most.
         """
         self._last = int(self._settings.end * (steps * epochs - 1))
-        self._every = max(1, min(EVERY, self._last // TIMES))
+        self._every = max(1, self._last // TIMES)
         self.settled = self._last // steps
         self._twin = model
         self._weights = self._graph.variables_of(model)
@@ -153,16 +153,26 @@ class Regularizing(keras.callbacks.Callback):
         if self._settings.penalty == "greg":
             self._read()
             self._optimizer.strength.assign(self._settings.strength * progress)
-        elif self._settings.budget is not None and step:
+        elif self._settings.budget is not None:
+            values = self._values()
+            if self._settings.penalty in ON_UNITS:
+                self._aim(_removed(self._planned(values).cuts))
             name, share = self._settings.budget
-            if self._left(name) > 1 - (1 - share) * progress:
+            if step and self._left(name, values) > 1 - (1 - share) * progress:
                 rounds = max(1, self._last // self._every)
                 self._optimizer.strength.assign(self.strength * MOST_RAISED ** (1 / rounds))
 
-    def _left(self, name: str) -> float:
+    def _aim(self, gone: Mapping[str, list[int]]) -> None:
+        """Let the penalty pull at some units alone: what stays for sure is not to suffer for it."""
+        for name, target in self._optimizer.target.items():
+            pulled = np.zeros(target.shape, "float32")
+            pulled[gone.get(name, [])] = 1
+            target.assign(pulled)
+
+    def _left(self, name: str, values: Mapping[str, np.ndarray]) -> float:
         """Return what share of the multiply-adds or parameters the units that are not zero take."""
         keep = self._graph.everything()
-        zero = self._zero(self._values())
+        zero = self._zero(values)
         for units in self.penalty.units:
             keep[units.group.units[zero[units.group.name]]] = False
         cost = self._graph.macs if name == "macs" else self._graph.parameters

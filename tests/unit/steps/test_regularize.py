@@ -126,7 +126,8 @@ def test_a_budget_of_parameters_is_met(model, data):
     assert 0.5 < result.after.parameters / result.before.parameters <= 0.6
 
 
-def test_growing_regularization_shrinks_what_goes_and_spares_the_others(model, data):
+@pytest.mark.parametrize(("penalty", "strength"), [("greg", 30), ("group_lasso", 1)])
+def test_under_a_budget_what_goes_shrinks_and_the_others_are_spared(model, data, penalty, strength):
     """Before they are taken away, the units that go are far smaller than those that stay."""
     seen = {}
 
@@ -141,15 +142,23 @@ def test_growing_regularization_shrinks_what_goes_and_spares_the_others(model, d
 
     from secateur.steps.regularizing import Regularizing
 
-    step = Regularize("greg", strength=30, macs=0.5, round_to=2, epochs=4, learning_rate=0.05)
+    step = Regularize(
+        penalty, strength=strength, macs=0.5, round_to=2, epochs=4, learning_rate=0.05
+    )
     guide = Regularizing(trace(model), step.settings())
     fit(model, data, epochs=4, learning_rate=0.05, guide=guide, callbacks=[Look(guide)])
-    gone, kept = [], []
+    removed = {cut.group: list(cut.remove) for cut in guide.plan().cuts}
+    graph = trace(model)
+    first = {key: to_numpy(variable) for key, variable in graph.variables.items()}
+    gone, kept, before = [], [], []
     for units in guide.penalty.units:
-        norms = units.norms(seen["values"])
-        gone += norms[units.on].tolist()
-        kept += norms[~units.on].tolist()
+        norms, stays = units.norms(seen["values"]), np.ones(len(units.group), bool)
+        stays[removed.get(units.group.name, [])] = False
+        gone += norms[~stays].tolist()
+        kept += norms[stays].tolist()
+        before += units.norms(first)[stays].tolist()
     assert np.mean(gone) < np.mean(kept) / 2
+    assert np.mean(kept) > 0.7 * np.mean(before)
 
 
 def test_slimming_goes_by_the_scales(model, data):
