@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from secateur.data.contract import ImageSpec
+from secateur.data.places import Place
 from secateur.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
@@ -32,7 +33,7 @@ _BROKEN = (
 )
 
 
-def load_image(path_or_bytes: str | Path | bytes, spec: ImageSpec) -> np.ndarray:
+def load_image(path_or_bytes: str | Path | Place | bytes, spec: ImageSpec) -> np.ndarray:
     """Decode one image to a uint8 array of `spec.shape`.
 
     The EXIF orientation is applied, transparency is laid on white, 16-bit is brought to 8, and of
@@ -56,8 +57,10 @@ def load_image(path_or_bytes: str | Path | bytes, spec: ImageSpec) -> np.ndarray
     return array.reshape(spec.shape)
 
 
-def read_bytes(path: str | Path, spec: ImageSpec) -> bytes:
+def read_bytes(path: str | Path | Place, spec: ImageSpec) -> bytes:
     """Read a file that is neither empty nor larger than `spec.max_bytes`."""
+    if isinstance(path, Place):
+        return _demand_bytes(path.read_bytes(spec.max_bytes), path)
     try:
         size = Path(path).stat().st_size
         if size > spec.max_bytes:
@@ -70,9 +73,7 @@ def read_bytes(path: str | Path, spec: ImageSpec) -> bytes:
         raise DataError(
             f"the file cannot be read: {error.strerror or error}.", where=path
         ) from error
-    if not data:
-        raise DataError("the file is empty.", where=path)
-    return data
+    return _demand_bytes(data, path)
 
 
 def image_size(path: str | Path) -> tuple[int, int, str]:
@@ -88,6 +89,12 @@ def image_size(path: str | Path) -> tuple[int, int, str]:
             return (width, height, image.mode) if turned else (height, width, image.mode)
     except _BROKEN as error:
         raise DataError(f"not an image: {_reason(error)}.", where=path) from error
+
+
+def _demand_bytes(data: bytes, path: object) -> bytes:
+    if not data:
+        raise DataError("the file is empty.", where=path)
+    return data
 
 
 def _open(source: bytes | io.BufferedReader) -> Image.Image:

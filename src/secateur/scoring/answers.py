@@ -14,6 +14,7 @@ import pyarrow as pa
 from secateur.data.contract import Contract
 
 SOURCE, ROW, PREDICTION, PROBABILITY = "source", "row", "prediction", "probability"
+KEY = "key"  # of a sample in a shard of images
 RESERVED = (SOURCE, ROW, PREDICTION, PROBABILITY)
 
 Probability = bool | Literal["all"]

@@ -11,6 +11,7 @@ from typing import Literal
 
 from secateur.data.contract import Contract
 from secateur.data.encode import missing_column
+from secateur.data.places import Place, is_remote
 from secateur.data.sources import Part, find_parts, names_of
 from secateur.errors import (
     ArtifactError,
@@ -93,6 +94,7 @@ def score(
     contract = _contract_of(artifact)
     keys = contract.keys if keys is None else tuple(keys)
     _check_keys(keys, contract)
+    _check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
     out = Path(out)
     _check_apart(out, source, parts)
@@ -102,7 +104,7 @@ def score(
     job = Job(
         model=artifact.model_sha256,
         contract=contract.fingerprint(),
-        source=str(Path(parts[0].root).resolve()),
+        source=_address(parts[0]),
         keys=keys,
         probability=probability,
     )
@@ -219,9 +221,20 @@ def _check_keys(keys: tuple[str, ...], contract: Contract) -> None:
             )
 
 
+def _check_out(out: str | Path) -> None:
+    if is_remote(out):
+        raise OutputError(
+            "scores are written to a disk, not to a store.",
+            where=out,
+            mend="Name a folder here, and copy it when the job is done.",
+        )
+
+
 def _check_apart(out: Path, source: str | Path, parts: Sequence[Part]) -> None:
     """Raise where the scores would be found as data when the job is started again."""
-    root = Path(parts[0].root)
+    root = parts[0].home
+    if isinstance(root, Place):
+        return
     deep = Path(source).is_dir() or "**" in str(source)
     if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
         raise OutputError(
@@ -229,6 +242,12 @@ def _check_apart(out: Path, source: str | Path, parts: Sequence[Part]) -> None:
             where=out,
             mend="Name a folder outside it.",
         )
+
+
+def _address(part: Part) -> str:
+    """Return where the source is, in the same words each time."""
+    home = part.home
+    return str(home) if isinstance(home, Place) else str(home.resolve())
 
 
 def _check_columns(parts: Sequence[Part], columns: Sequence[str], contract: Contract) -> None:
