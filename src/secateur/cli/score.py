@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,23 @@ from secateur.cli import out as sink
 from secateur.errors import SecateurError
 
 
+class Packing(StrEnum):
+    """The compressions of Parquet files."""
+
+    snappy = "snappy"
+    zstd = "zstd"
+    lz4 = "lz4"
+    gzip = "gzip"
+    none = "none"
+
+
 def score(
     artifact: Annotated[Path, typer.Argument(help="The exported model.", metavar="ARTIFACT")],
     data: Annotated[
         str,
         typer.Argument(
-            help="A CSV, Parquet or Arrow file, a folder of such files or of images, or a glob.",
+            help="A CSV, Parquet or Arrow file, a folder of such files, of images or of tar shards "
+            "of images, or a glob; here or in a store (s3://bucket/data).",
             metavar="DATA",
         ),
     ],
@@ -43,6 +55,12 @@ def score(
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write the probability of every class.")
     ] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Write all columns of the data beside the scores.")
+    ] = False,
+    compression: Annotated[
+        Packing, typer.Option("--compression", help="How the Parquet files are compressed.")
+    ] = Packing.snappy,
     json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
 ) -> None:
     """Score raw data into Parquet files; bad rows go to SCORED/quarantine with their reason.
@@ -70,6 +88,8 @@ def score(
                 batch_rows=batch_rows,
                 max_bad=share,
                 probability="all" if all_probabilities else True,
+                columns="all" if append else "keys",
+                compression=compression.value,
                 progress=_Meter(progress, task),
             )
         except KeyboardInterrupt as interrupt:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from secateur.data.places import is_remote
+from secateur.data.places import is_remote, without_options
 
 # What Hive writes for a missing value.
 _NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -27,7 +27,7 @@ def partitions(root: str, paths: Sequence[str]) -> list[Partition]:
         root: the root of the source; where it ends in such folders, they count too.
         paths: files relative to it.
     """
-    above = PurePosixPath(root.partition("?")[0]) if is_remote(root) else Path(root).absolute()
+    above = PurePosixPath(without_options(root)) if is_remote(root) else Path(root).absolute()
     outer: list[str] = []
     for name in reversed(above.parts):
         if not _is_partition(name):

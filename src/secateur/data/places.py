@@ -65,13 +65,13 @@ class Place:
 
     def __str__(self) -> str:
         """Return the address without the options that follow "?"."""
-        root = self.root.partition("?")[0].rstrip("/")
-        return f"{root}/{self.path}" if self.path else root
+        folder = without_options(self.root)
+        return f"{folder}/{self.path}" if self.path else folder
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return PurePosixPath(self.path or self.root.partition("?")[0]).name
+        return PurePosixPath(str(self)).name
 
     def read_bytes(self, most: int | None = None) -> bytes:
         """Return the whole file.
@@ -102,6 +102,12 @@ class Found:
 
     path: str
     bytes: int
+
+
+def without_options(root: str) -> str:
+    """Return an address without the options that follow "?"."""
+    scheme, host, path, _ = _split(root)
+    return f"{scheme}://{host}{path}".rstrip("/")
 
 
 def is_remote(source: str | Path) -> bool:
@@ -186,19 +192,16 @@ def _find_here(source: str | Path) -> tuple[Path, list[Path]]:
 
 def _find_there(source: str) -> tuple[str, list[Found]]:
     _resolve.cache_clear()  # the environment may give other credentials than the last time
-    scheme, host, path, query, fragment = urlsplit(source)
+    scheme, host, path, query = _split(source)
     if ":" in host.rpartition("@")[0]:
         raise DataError(
             "the address holds credentials, which would be written down with the scores.",
             where=f"{scheme}://{host.rpartition('@')[2]}{path}",
             mend="Give them through the environment.",
         )
-    if query and "=" not in query:  # the wildcard of a glob, and not options
-        path, query = f"{path}?{query}", ""
-    path = f"{path}#{fragment}" if fragment else path
     names = [name for name in path.split("/") if name]
     fixed = _fixed(names)
-    root = urlunsplit((scheme, host, "/".join(["", *fixed]), query, ""))
+    root = _joined(scheme, host, fixed, query)
     found = _listed(root)
     if len(fixed) < len(names):
         pattern = names[len(fixed) :]
@@ -207,8 +210,7 @@ def _find_there(source: str) -> tuple[str, list[Found]]:
             raise DataError("no file matches.", where=source)
         return root, chosen
     if [file.path for file in found] == [""]:
-        above = urlunsplit((scheme, host, "/".join(["", *fixed[:-1]]), query, ""))
-        return above, [Found(fixed[-1], found[0].bytes)]
+        return _joined(scheme, host, fixed[:-1], query), [Found(fixed[-1], found[0].bytes)]
     found = [file for file in found if not any(map(is_hidden, file.path.split("/")))]
     if not found:
         raise DataError("nothing is there.", where=Place(root))
@@ -236,7 +238,7 @@ def _below(path: str, base: str) -> str:
 @functools.lru_cache(maxsize=16)
 def _resolve(root: str) -> tuple[Any, str]:
     """Return the file system of a root, and the root's path in it."""
-    scheme = urlsplit(root).scheme
+    scheme = _split(root)[0]
     if scheme in _ARROW:
         address = _quoted(root)
         if scheme in ("gs", "gcs") and "retry_limit_seconds" not in address:
@@ -261,8 +263,20 @@ def _resolve(root: str) -> tuple[Any, str]:
 
 def _quoted(uri: str) -> str:
     """Quote the path of an address, which people write as the store's own tools do: as it is."""
-    scheme, host, path, query, _ = urlsplit(uri)
+    scheme, host, path, query = _split(uri)
     return urlunsplit((scheme, host, quote(path), query, ""))
+
+
+def _split(uri: str) -> tuple[str, str, str, str]:
+    """Return scheme, host, path and options; a "?" without "=" after it belongs to the path."""
+    scheme, host, path, query, _ = urlsplit(uri, allow_fragments=False)
+    path, query = (path, query) if "=" in query or not query else (f"{path}?{query}", "")
+    return scheme, host, path, query
+
+
+def _joined(scheme: str, host: str, names: Sequence[str], query: str) -> str:
+    folder = f"{scheme}://{'/'.join([host, *names])}"
+    return f"{folder}?{query}" if query else folder
 
 
 def _fixed(names: Sequence[str]) -> list[str]:

@@ -105,7 +105,7 @@ def _samples(tar: tarfile.TarFile, max_bytes: int, fields: Collection[str]) -> I
     for member in tar:
         tar.members = []  # which `tarfile` would keep to the end  # type: ignore[attr-defined]
         parts = PurePosixPath(member.name).parts
-        if member.isdir() or not parts or any(map(is_hidden, parts)):
+        if member.isdir() or not parts or any(is_hidden(p) and p != ".." for p in parts):
             continue
         stem, _, ending = parts[-1].partition(".")
         key = "/".join([*parts[:-1], stem])

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from secateur.data.contract import Contract
 from secateur.data.encode import missing_column
@@ -24,11 +24,12 @@ from secateur.errors import (
 from secateur.files import write_whole
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
-from secateur.scoring.answers import RESERVED, Probability, probability_columns
+from secateur.scoring.answers import Carry, Probability, demand_free
 from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger
 from secateur.scoring.local import run_local
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer
+from secateur.scoring.sink import Compression
 from secateur.scoring.tally import Tally
 
 TALLY = "tally.json"
@@ -48,6 +49,8 @@ def score(
     batch_rows: int | None = None,
     max_bad: float | None = None,
     probability: Probability = True,
+    columns: Carry = "keys",
+    compression: Compression = "snappy",
     engine: Literal["local"] = "local",
     progress: Progress | None = None,
     resume: bool = True,
@@ -65,13 +68,15 @@ def score(
 
     Args:
         artifact: a model that was exported with a contract.
-        source: raw data as the model's training data was.
+        source: raw data as the model's training data was, here or in a store ("s3://bucket/data").
         out: a folder that is new, empty, or holds the same job.
         keys: columns to carry over to the scores; where None, those of the contract.
         threads: how many cores to use; where None, all.
         batch_rows: how many rows are read at a time; where None, what fits.
         max_bad: the largest share of rows, 0 to 1, that may be bad; where None, any.
         probability: write the probability of the predicted class, of "all" classes, or none.
+        columns: what to write beside the predictions: the "keys", or "all" columns of the data.
+        compression: of the Parquet files: "snappy", "zstd", "lz4", "gzip" or "none".
         engine: where the work is done.
         progress: called now and then with the rows, the parts that are done, and all parts.
         resume: where False, refuse a folder that holds a job.
@@ -90,16 +95,25 @@ def score(
     began = time.perf_counter()
     workers = _threads(threads)
     _check_options(batch_rows, max_bad, engine)
+    _check_written(columns, compression)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     contract = _contract_of(artifact)
     keys = contract.keys if keys is None else tuple(keys)
-    _check_keys(keys, contract)
+    _check_carried(keys, columns, contract)
     _check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
     out = Path(out)
     _check_apart(out, source, parts)
-    scorer = Scorer(Predictor(artifact), contract, keys, probability, batch_rows)
-    _check_columns(parts, scorer.columns, contract)
+    scorer = Scorer(
+        Predictor(artifact),
+        contract,
+        keys,
+        probability,
+        batch_rows,
+        carry=columns,
+        compression=compression,
+    )
+    _check_columns(parts, scorer, contract)
     pieces = cut(parts)
     job = Job(
         model=artifact.model_sha256,
@@ -107,6 +121,7 @@ def score(
         source=_address(parts[0]),
         keys=keys,
         probability=probability,
+        columns=columns,
     )
     with Ledger(out, job, resume=resume) as ledger:
         todo = list(_to_do(pieces, ledger))
@@ -208,17 +223,21 @@ def _threads(threads: int | None) -> int:
     return threads
 
 
-def _check_keys(keys: tuple[str, ...], contract: Contract) -> None:
-    if keys and contract.kind == "image":
+def _check_written(columns: str, compression: str) -> None:
+    if columns not in get_args(Carry):
+        raise SecateurError(f"`columns` is {columns!r}.", mend="Give 'keys' or 'all'.")
+    if compression not in get_args(Compression):
+        known = ", ".join(get_args(Compression))
+        raise SecateurError(f"there is no compression {compression!r}.", mend=f"Give {known}.")
+
+
+def _check_carried(keys: tuple[str, ...], columns: Carry, contract: Contract) -> None:
+    if (keys or columns == "all") and contract.kind == "image":
         raise ContractError(
-            "images have no key columns.", mend="The path of each is in the column `source`."
+            "images have no key columns, nor others, to carry over.",
+            mend="The path of each is in the column `source`.",
         )
-    for key in keys:
-        if key in RESERVED or key in probability_columns(contract):
-            raise ContractError(
-                f"the key column {key!r} has the name of a column of the scores.",
-                mend="Rename it in the data, or leave it out with `keys=`.",
-            )
+    demand_free(keys, contract)
 
 
 def _check_out(out: str | Path) -> None:
@@ -250,7 +269,7 @@ def _address(part: Part) -> str:
     return str(home) if isinstance(home, Place) else str(home.resolve())
 
 
-def _check_columns(parts: Sequence[Part], columns: Sequence[str], contract: Contract) -> None:
+def _check_columns(parts: Sequence[Part], scorer: Scorer, contract: Contract) -> None:
     """Raise where no file can be read, or none has the columns: then the job itself is wrong."""
     if contract.kind == "image":
         return
@@ -261,7 +280,9 @@ def _check_columns(parts: Sequence[Part], columns: Sequence[str], contract: Cont
         except DataError as error:
             first = first or error
             continue
-        missing = [name for name in columns if name not in names]
+        if scorer.carry == "all":
+            demand_free(names, contract, part.file)
+        missing = [name for name in scorer.columns if name not in names]
         if not missing:
             return
         if first is None or not isinstance(first, ContractError):

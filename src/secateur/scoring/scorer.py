@@ -21,11 +21,12 @@ from secateur.data.encode import Checked, check, encode
 from secateur.data.images import load_image
 from secateur.data.places import REQUESTS, Place
 from secateur.data.shards import Sample, samples
-from secateur.data.sources import Block
+from secateur.data.sources import Block, names_of
 from secateur.errors import DataError
 from secateur.formats.predictor import Predictor
-from secateur.scoring.answers import KEY, Bad, Probability, as_json, score_table
+from secateur.scoring.answers import KEY, Bad, Carry, Probability, as_json, demand_free, score_table
 from secateur.scoring.pieces import Piece, read
+from secateur.scoring.sink import Compression
 
 # Rows that go through the model at once, so that a layer's output is still in the cache when the
 # next layer reads it; fewer where a row is large.
@@ -62,13 +63,15 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """An artifact's model with what to write beside its predictions."""
+    """An artifact's model with what to write beside its predictions, and how."""
 
     predictor: Predictor
     contract: Contract
     keys: tuple[str, ...] = ()
     probability: Probability = True
     block_rows: int | None = None
+    carry: Carry = "keys"
+    compression: Compression = "snappy"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -90,7 +93,12 @@ class Scorer:
             yield from self._members(piece)
             return
         rows = self.block_rows or min(BLOCK_ROWS, max(1, _BLOCK_BYTES // self._row_bytes))
-        yield from read(piece, self.columns, self.contract, batch_rows=rows)
+        columns = self.columns
+        if self.carry == "all":
+            names = names_of(piece.part, contract=self.contract)
+            demand_free(names, self.contract, piece.part.file)
+            columns = tuple(dict.fromkeys([*names, *columns]))
+        yield from read(piece, columns, self.contract, batch_rows=rows)
 
     def score(self, piece: Piece, block: Block | Files | Members) -> Scored:
         """Score one block of a piece.
@@ -118,7 +126,8 @@ class Scorer:
         if not len(rows):
             return Scored(None, bad, total)
         outputs = self._predict(encode(self.contract, table))
-        keys = self._keys_of(table, text=text) if self.keys else None
+        names = self.keys if self.carry == "keys" else table.column_names
+        keys = self._carried(table.select(list(names)), text=text) if names else None
         finite = _finite(outputs)
         if not finite.all():
             bad += [Bad(source, int(row), _NOT_FINITE) for row in rows[~finite]]
@@ -144,7 +153,7 @@ class Scorer:
         loaded = self._load([s.image or DataError(f"{s.reason}.") for s in some])
         rows = np.arange(block.first, block.first + len(some))
         keys = pa.table({KEY: pa.array([s.key for s in some], pa.string())})
-        return self._score_images((shard,) * len(some), rows, loaded, keys)
+        return self._score_images([shard] * len(some), rows, loaded, keys)
 
     def _load(
         self, files: Sequence[Path | Place | bytes | DataError]
@@ -188,7 +197,7 @@ class Scorer:
         kept = good[finite]
         table = self._table(
             outputs[finite],
-            [sources[place] for place in kept],
+            [sources[int(place)] for place in kept],
             rows[kept],
             None if keys is None else keys.take(pa.array(kept)),
         )
@@ -219,9 +228,8 @@ class Scorer:
             keys=keys,
         )
 
-    def _keys_of(self, table: pa.Table, *, text: bool) -> pa.Table:
-        """Return the key columns, in types that are the same for all blocks of a file."""
-        keys = table.select(list(self.keys))
+    def _carried(self, keys: pa.Table, *, text: bool) -> pa.Table:
+        """Return columns of the data in types that are the same for all blocks of a file."""
         if not text:
             return keys
         kinds = {column.name: type(column) for column in self.contract.columns}
