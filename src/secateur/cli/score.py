@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import TaskID
 
 from secateur.cli import out as sink
 from secateur.errors import SecateurError
+
+if TYPE_CHECKING:
+    from secateur.data.databases import Query
 
 
 class Packing(StrEnum):
@@ -55,6 +58,16 @@ def score(
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write the probability of every class.")
     ] = False,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            "--query", help="A SELECT; DATA is then a database: duckdb:///file.db or postgresql://."
+        ),
+    ] = None,
+    order_by: Annotated[
+        str | None,
+        typer.Option("--order-by", help="The column that numbers the rows of --query."),
+    ] = None,
     append: Annotated[
         bool, typer.Option("--append", help="Write all columns of the data beside the scores.")
     ] = False,
@@ -81,7 +94,7 @@ def score(
         try:
             tally = score_data(
                 artifact,
-                data,
+                data if query is None else _query(data, query, order_by),
                 out,
                 keys=key or None,
                 threads=threads,
@@ -101,6 +114,18 @@ def score(
     sink.result(tally.summary())
     if tally.quarantined or tally.unread:
         sink.result(f"reasons: {out / 'quarantine'}")
+
+
+def _query(uri: str, sql: str, order_by: str | None) -> Query:
+    from secateur.data.databases import Query
+
+    if order_by is None:
+        raise SecateurError(
+            "the rows of a query come in no order.",
+            where="--query",
+            mend="Name a column whose values are all different with --order-by.",
+        )
+    return Query(uri, sql, order_by)
 
 
 class _Meter:

@@ -47,7 +47,7 @@ def parquet_batches(
 
 
 def arrow_batches(
-    file: Path | Place, columns: Sequence[str] | None, batch_rows: int, *_: object
+    file: Path | Place, columns: Sequence[str] | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of an Arrow IPC file or stream.
 

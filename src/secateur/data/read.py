@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from secateur.data import splits
 from secateur.data.arrays import read_arrays
+from secateur.data.databases import Query
 from secateur.data.dataset import Dataset
 from secateur.data.folders import read_folder
 from secateur.data.frames import TableFrames, open_parts, profile
@@ -49,7 +50,8 @@ def read(
 
     Args:
         source: a CSV, Parquet or Arrow file, a folder or glob of such files, a folder of images
-            with one sub-folder a class, a data frame or Arrow table, or a pair of arrays (x, y).
+            with one sub-folder a class, a `Query`, a data frame or Arrow table, or a pair of arrays
+            (x, y). Files may lie in a store ("s3://bucket/data").
         target: the column to predict. Text, truths, and whole numbers with at most 100 different
             values are classes; other numbers are predicted as numbers. Of images it is the folder.
         above: makes two classes of a number: "<= above" and "> above".
@@ -122,10 +124,10 @@ def read(
             contract=contract,
             seed=seed,
         )
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | Query):
         raise DataError(
             f"a {type(source).__name__} cannot be read.",
-            mend="Give a path, a data frame, an Arrow table, or arrays (x, y).",
+            mend="Give a path, a query, a data frame, an Arrow table, or arrays (x, y).",
         )
     _demand_group_name(group)
     parts = find_parts(source, kind=_wanted_kind(contract))

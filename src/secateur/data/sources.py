@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from secateur.data import columnar
+from secateur.data import columnar, databases
 from secateur.data.columnar import demand
 from secateur.data.contract import BooleanColumn, Contract, NumericColumn
+from secateur.data.databases import Query, Range
 from secateur.data.delimited import BadRow, Block, Dialect, read_blocks, sniff
 from secateur.data.images import SUFFIXES as IMAGE_SUFFIXES
 from secateur.data.partitions import Partition, add_columns, partitions
@@ -24,7 +25,7 @@ from secateur.errors import ContractError, DataError
 
 __all__ = ["BadRow", "Block", "Part", "find_parts", "names_of", "stream"]
 
-Kind = Literal["parquet", "csv", "arrow", "image", "tar"]
+Kind = Literal["parquet", "csv", "arrow", "image", "tar", "query"]
 BATCH_ROWS = 65_536
 IMAGES_PER_PART = 1024
 
@@ -51,12 +52,13 @@ class Part:
     Attributes:
         path: the file relative to `root`, with forward slashes; of a chunk of images the first.
         root: the folder that the source names or lies in, here or in a store.
-        kind: "parquet", "csv", "arrow", "image", or "tar" for a shard of images.
+        kind: "parquet", "csv", "arrow", "image", "tar" for a shard of images, or "query".
         index: the part's place in the order of parts.
         rows: how many rows it has, where that is known without reading it.
         files: the image files of the chunk relative to `root`; empty for other kinds.
         bytes: the size of its file or files.
         partition: the columns that its folders name, such as year=2024, with their value.
+        range: the rows of a database that it stands for; None for files.
     """
 
     path: str
@@ -67,6 +69,7 @@ class Part:
     files: tuple[str, ...] = ()
     bytes: int = 0
     partition: Partition = ()
+    range: Range | None = None
 
     @property
     def home(self) -> Path | Place:
@@ -80,7 +83,7 @@ class Part:
 
 
 def find_parts(
-    source: str | Path,
+    source: str | Path | Query,
     *,
     kind: Literal["table", "image"] | None = None,
     images_per_part: int = IMAGES_PER_PART,
@@ -88,7 +91,8 @@ def find_parts(
     """Find the parts of a source, in the order of their paths.
 
     Args:
-        source: a file, a folder (with all its sub-folders), or a glob such as "data/*.parquet".
+        source: a file, a folder (with all its sub-folders), a glob such as "data/*.parquet", any of
+            them in a store ("s3://bucket/data"), or the rows of a database.
         kind: look for tables or for images alone; where None, for what there are more files of.
         images_per_part: how many images make a part.
 
@@ -97,6 +101,8 @@ def find_parts(
     Raises:
         DataError: nothing is there, or nothing that can be read.
     """
+    if isinstance(source, Query):
+        return _query_parts(source, kind)
     root, files = find_files(source)
     sorts: dict[str, Kind | None] = {file.path: _kind_of(file.path) for file in files}
     only = files[0].path
@@ -160,6 +166,15 @@ def find_parts(
             partition=folders[index],
         )
         for index, file in enumerate(chosen)
+    ]
+
+
+def _query_parts(query: Query, kind: Literal["table", "image"] | None) -> list[Part]:
+    if kind == "image":
+        raise DataError("images are read from files, not from a database.", where=query)
+    return [
+        Part(f"rows-{index:05d}", str(query), "query", index, rows=one.rows, range=one)
+        for index, one in enumerate(databases.cut(query))
     ]
 
 
@@ -232,6 +247,8 @@ def names_of(part: Part, *, contract: Contract | None = None, header: bool = Tru
 def _own_names(part: Part, contract: Contract | None, header: bool) -> list[str]:
     if part.kind == "csv":
         return list(_dialect(part, contract, header).names)
+    if part.range is not None:
+        return databases.columns_of(part.range.query)
     return columnar.names_of(part.file, parquet=part.kind == "parquet")
 
 
@@ -253,8 +270,13 @@ def _stream(
             yield from _cut(block, batch_rows)
         return
     position = first
-    read = columnar.parquet_batches if part.kind == "parquet" else columnar.arrow_batches
-    for batch in read(part.file, columns, batch_rows, groups):
+    if part.range is not None:
+        batches = databases.batches(part.range, columns, batch_rows)
+    elif part.kind == "parquet":
+        batches = columnar.parquet_batches(part.file, columns, batch_rows, groups)
+    else:
+        batches = columnar.arrow_batches(part.file, columns, batch_rows)
+    for batch in batches:
         rows = np.arange(position, position + batch.num_rows)
         position += batch.num_rows
         yield Block(pa.Table.from_batches([batch]), rows)

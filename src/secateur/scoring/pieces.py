@@ -51,7 +51,10 @@ class Piece:
         A Parquet file that is written anew has another footer, whatever its size.
         """
         what = (self.part.kind, self.part.bytes, self.part.files, self.rows, self.groups)
-        ends = b"" if self.part.files else _ends(self.part.file)
+        if self.part.range is not None:
+            ends = self.part.range.stamp.encode()
+        else:
+            ends = b"" if self.part.files else _ends(self.part.file)
         return hashlib.sha256(repr(what).encode() + ends).hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from secateur.data.contract import Contract
+from secateur.data.databases import Query
 from secateur.data.encode import missing_column
 from secateur.data.places import Place, is_remote
 from secateur.data.sources import Part, find_parts, names_of
@@ -41,7 +42,7 @@ _SHARE_FROM = 10_000
 
 def score(
     artifact: Artifact | str | Path,
-    source: str | Path,
+    source: str | Path | Query,
     out: str | Path,
     *,
     keys: Sequence[str] | None = None,
@@ -68,7 +69,8 @@ def score(
 
     Args:
         artifact: a model that was exported with a contract.
-        source: raw data as the model's training data was, here or in a store ("s3://bucket/data").
+        source: raw data as the model's training data was, here or in a store ("s3://bucket/data"),
+            or the rows of a database.
         out: a folder that is new, empty, or holds the same job.
         keys: columns to carry over to the scores; where None, those of the contract.
         threads: how many cores to use; where None, all.
@@ -249,12 +251,12 @@ def _check_out(out: str | Path) -> None:
         )
 
 
-def _check_apart(out: Path, source: str | Path, parts: Sequence[Part]) -> None:
+def _check_apart(out: Path, source: str | Path | Query, parts: Sequence[Part]) -> None:
     """Raise where the scores would be found as data when the job is started again."""
     root = parts[0].home
     if isinstance(root, Place):
         return
-    deep = Path(source).is_dir() or "**" in str(source)
+    deep = Path(str(source)).is_dir() or "**" in str(source)
     if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
         raise OutputError(
             "the output folder is inside the source.",
