@@ -97,9 +97,7 @@ def cut(query: Query, *, rows: int = RANGE_ROWS) -> list[Range]:
         )
         lows = [low for (low,) in cursor.fetchall()]
     highs = [*lows[1:], None]
-    counts = itertools.chain(
-        itertools.repeat(rows, len(lows) - 1), [total - rows * (len(lows) - 1)]
-    )
+    counts = [rows] * (len(lows) - 1) + [total - rows * (len(lows) - 1)]
     return [Range(query, *one) for one in zip(lows, highs, counts, strict=True)]
 
 

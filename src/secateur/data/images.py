@@ -76,14 +76,18 @@ def read_bytes(path: str | Path | Place, spec: ImageSpec) -> bytes:
     return _demand_bytes(data, path)
 
 
-def image_size(path: str | Path) -> tuple[int, int, str]:
+def image_size(path: str | Path | Place) -> tuple[int, int, str]:
     """Return (height, width, mode) from an image's header, as seen after its EXIF orientation.
 
     Raises:
         DataError: the file is not an image.
     """
     try:
-        with open(path, "rb") as file, _open(file) as image:
+        far = isinstance(path, Place)
+        with (
+            io.BytesIO(path.read_bytes()) if far else open(path, "rb") as file,
+            _open(file) as image,
+        ):
             width, height = image.size
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             return (width, height, image.mode) if turned else (height, width, image.mode)
@@ -97,7 +101,7 @@ def _demand_bytes(data: bytes, path: object) -> bytes:
     return data
 
 
-def _open(source: bytes | io.BufferedReader) -> Image.Image:
+def _open(source: bytes | io.BufferedReader | io.BytesIO) -> Image.Image:
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     return Image.open(file, formats=FORMATS)
 

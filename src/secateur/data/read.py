@@ -53,7 +53,9 @@ def read(
             with one sub-folder a class, a `Query`, a data frame or Arrow table, or a pair of arrays
             (x, y). Files may lie in a store ("s3://bucket/data").
         target: the column to predict. Text, truths, and whole numbers with at most 100 different
-            values are classes; other numbers are predicted as numbers. Of images it is the folder.
+            values are classes; other numbers are predicted as numbers. Of images it is the folder;
+            of tar files of images a .cls file, else the field of this name ("class") of a .json
+            file, else the folder in front of the name.
         above: makes two classes of a number: "<= above" and "> above".
         keys: columns that are carried to the scores and that the model does not see.
         ignore: columns that are not used.
@@ -131,7 +133,7 @@ def read(
         )
     _demand_group_name(group)
     parts = find_parts(source, kind=_wanted_kind(contract))
-    if parts[0].kind == "image":
+    if parts[0].kind in ("image", "tar"):
         if size is not None:
             size = (size[0], size[1])
         return read_folder(

@@ -11,15 +11,16 @@ References:
 
 from __future__ import annotations
 
+import json
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
 from secateur.data.images import SUFFIXES
-from secateur.data.places import Place, is_hidden, open_stream
+from secateur.data.places import Place, at, is_hidden, open_file, open_stream, told
 from secateur.errors import DataError
 
 _BUFFER = 2**20
@@ -35,23 +36,92 @@ class Sample:
         key: the name that they share, folders and all.
         image: the bytes of the image; None where there is none to read.
         reason: why there is none.
+        place: where the image's bytes are in the tar file, (first, how many); of use where it is
+            not compressed.
         fields: the other files that were asked for, by their ending such as "cls".
     """
 
     key: str
     image: bytes | None = None
     reason: str | None = None
+    place: tuple[int, int] | None = None
     fields: dict[str, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Member(Place):
+    """An image in a tar file that is not compressed: it is read without what comes before it.
+
+    Attributes:
+        shard: the tar file.
+        first: the position of the image's first byte in it.
+        size: how many bytes it has.
+    """
+
+    shard: Path | Place = Path()
+    first: int = 0
+    size: int = 0
+
+    def read_bytes(self, most: int | None = None) -> bytes:
+        """Return the image; a `DataError` where that cannot be, or it is larger than `most`."""
+        if most is not None and self.size > most:
+            raise DataError(
+                f"the file has {self.size:,} bytes, more than the {most:,} allowed.", where=self
+            )
+        with told(self), open_file(self.shard) as file:
+            file.seek(self.first)
+            return file.read(self.size)
+
+
+class Shards:
+    """Images in tar files, to which `/` adds a name of `labels`, as to a folder.
+
+    Args:
+        root: what the tar files are relative to.
+        shards: the tar files, none compressed.
+        target: the field of .json files that holds the label, where there are no .cls files.
+
+    Raises:
+        DataError: a shard is compressed or cannot be read, or a sample has no image or no label.
+    """
+
+    def __init__(self, root: str, shards: Sequence[str], target: str):
+        self.root = root
+        self.labels: dict[str, str] = {}
+        self._members: dict[str, tuple[str, int, int]] = {}
+        for shard in shards:
+            file = at(root) / shard
+            if not shard.lower().endswith(".tar"):
+                raise DataError(
+                    "training reads images here and there, which a compressed tar file forbids.",
+                    where=file,
+                    mend="Decompress it: images are compressed already.",
+                )
+            for row, sample in enumerate(samples(file, fields=("cls", "json"))):
+                if sample.place is None:
+                    where = f"{file}, sample {sample.key}"
+                    raise DataError(f"{sample.reason}.", where=where, mend="Mend or remove it.")
+                name = f"{shard}/{sample.key}"
+                name = f"{name} ({row})" if name in self.labels else name
+                self.labels[name] = _label(sample, target, file)
+                self._members[name] = (shard, *sample.place)
+
+    def __str__(self) -> str:
+        return str(at(self.root))
+
+    def __truediv__(self, name: str) -> Member:
+        shard, first, size = self._members[name]
+        return Member(self.root, name, at(self.root) / shard, first, size)
+
+
 def samples(
-    file: Path | Place, *, max_bytes: int, fields: Collection[str] = ()
+    file: Path | Place, *, max_bytes: int | None = None, fields: Collection[str] = ()
 ) -> Iterator[Sample]:
     """Yield the samples of a shard, each with one image or the reason why it has none.
 
     Args:
         file: a tar file; .gz, .tgz, .bz2 and .zst are decompressed.
-        max_bytes: an image of more bytes is not read.
+        max_bytes: an image of more bytes is not read; where None, images are found and not read.
         fields: the endings of other files to read, such as "cls" and "json".
 
     Raises:
@@ -100,7 +170,9 @@ class _Source:
             raise tarfile.ReadError("its end is missing")
 
 
-def _samples(tar: tarfile.TarFile, max_bytes: int, fields: Collection[str]) -> Iterator[Sample]:
+def _samples(
+    tar: tarfile.TarFile, max_bytes: int | None, fields: Collection[str]
+) -> Iterator[Sample]:
     sample = None
     for member in tar:
         tar.members = []  # which `tarfile` would keep to the end  # type: ignore[attr-defined]
@@ -123,34 +195,58 @@ def _add(
     tar: tarfile.TarFile,
     member: tarfile.TarInfo,
     ending: str,
-    max_bytes: int,
+    max_bytes: int | None,
     fields: Collection[str],
 ) -> None:
     image = f".{ending.rpartition('.')[2]}" in SUFFIXES
     if not image and ending not in fields:
         return
-    if image and (sample.image is not None or sample.reason is not None):
+    allowed = max_bytes if image else _LABEL_BYTES
+    if image and (sample.place is not None or sample.reason is not None):
         sample.reason = "there are two images of this key"
-    elif not member.isreg():
+    elif not member.isreg() or member.issparse():
         sample.reason = "it is a link or a device, not a file"
-    elif member.size > (max_bytes if image else _LABEL_BYTES):
-        allowed = max_bytes if image else _LABEL_BYTES
+    elif allowed is not None and member.size > allowed:
         sample.reason = f"the file has {member.size:,} bytes, more than the {allowed:,} allowed"
+    elif image:
+        sample.place = (member.offset_data, member.size)
+        sample.image = None if max_bytes is None else _content(tar, member)
     else:
-        content = tar.extractfile(member)
-        assert content is not None
-        data = content.read()
-        if image:
-            sample.image = data
-        else:
-            sample.fields[ending] = data
+        sample.fields[ending] = _content(tar, member)
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    assert file is not None
+    return file.read()
 
 
 def _judged(sample: Sample) -> Sample:
-    if sample.reason is not None:
-        sample.image = None
-    elif sample.image is None:
+    if sample.reason is None and sample.place is None:
         sample.reason = "there is no image of this key"
-    elif not sample.image:
-        sample.image, sample.reason = None, "the file is empty"
+    elif sample.place is not None and not sample.place[1]:
+        sample.reason = "the file is empty"
+    if sample.reason is not None:
+        sample.image = sample.place = None
     return sample
+
+
+def _label(sample: Sample, target: str, file: Path | Place) -> str:
+    """Return what .cls says, or the target of .json, or the folder in front of the key."""
+    where = f"{file}, sample {sample.key}"
+    try:
+        if "cls" in sample.fields:
+            return sample.fields["cls"].decode().strip()
+        if "json" in sample.fields:
+            found = json.loads(sample.fields["json"])
+            if isinstance(found, dict) and isinstance(found.get(target), str | int):
+                return str(found[target])
+    except ValueError as error:
+        raise DataError(f"the label cannot be read: {error}.", where=where) from error
+    if "/" not in sample.key:
+        raise DataError(
+            "the sample has no label.",
+            where=where,
+            mend=f"Give it a .cls file, a .json file with {target!r}, or a folder.",
+        )
+    return sample.key.split("/")[0]

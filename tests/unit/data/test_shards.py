@@ -2,9 +2,11 @@
 
 import tarfile
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from secateur.data.read import read
 from secateur.data.shards import samples
 from secateur.data.sources import find_parts
 from secateur.errors import DataError
@@ -130,3 +132,66 @@ def test_shards_are_found_as_images(tmp_path):
     (tmp_path / "c.png").write_bytes(png(0)[0])
     with pytest.raises(DataError, match="1 images and 2 tar files lie side by side"):
         find_parts(tmp_path)
+
+
+def training(tmp_path, name, label):
+    for shard in range(2):
+        members = []
+        for i in range(shard * 20, shard * 20 + 20):
+            members += [
+                (name(i), png(i)[0]),
+                *([label(i)] if label(i) else []),
+            ]
+        write_tar(tmp_path / f"shard-{shard}.tar", members)
+    return read(tmp_path, target="kind")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        (lambda i: f"{i:03d}.png", lambda i: (f"{i:03d}.cls", f" {i % 2}\n".encode())),
+        (lambda i: f"{i:03d}.png", lambda i: (f"{i:03d}.json", b'{"kind": %d}' % (i % 2))),
+        (lambda i: f"{i % 2}/{i:03d}.png", lambda i: None),
+    ],
+    ids=["cls", "json", "folder"],
+)
+@pytest.mark.parametrize("cache_bytes", [0, 2**20])
+def test_training_reads_shards(tmp_path, name, label, cache_bytes, monkeypatch):
+    monkeypatch.setitem(read.__kwdefaults__, "cache_bytes", cache_bytes)
+    dataset = training(tmp_path, name, label)
+    assert dataset.contract.classes == ("0", "1")
+    assert dataset.contract.image.shape == (4, 4, 3)
+    seen = 0
+    for split in (dataset.train, dataset.validation, dataset.test):
+        rows = np.arange(len(split))
+        pixels, labels = split.take(rows), split.labels()
+        for place in rows:
+            number = int(split.rows_as_dicts([place])[0]["file"][-3:])
+            np.testing.assert_array_equal(pixels[place], png(number)[1])
+            assert labels[place] == number % 2
+        seen += len(split)
+    assert seen == 40
+
+
+def test_shards_that_training_cannot_use(tmp_path):
+    with pytest.raises(DataError, match="the sample has no label"):
+        training(tmp_path, lambda i: f"{i:03d}.png", lambda i: None)
+    with pytest.raises(DataError, match="no image of this key"):
+        training(tmp_path, lambda i: f"{i:03d}.txt", lambda i: (f"{i:03d}.cls", b"1"))
+    with pytest.raises(DataError, match="the label cannot be read"):
+        training(tmp_path, lambda i: f"{i:03d}.png", lambda i: (f"{i:03d}.json", b"{"))
+    for file in tmp_path.iterdir():
+        file.unlink()
+    write_tar(tmp_path / "a.tar.gz", pairs(3), "w:gz")
+    with pytest.raises(DataError, match="a compressed tar file forbids"):
+        read(tmp_path)
+
+
+def test_training_reads_images_and_shards_of_a_bucket(bucket, tmp_path):
+    for i in range(20):
+        bucket.put(f"images/{i % 2}/{i}.png", png(i)[0])
+    dataset = read(f"{bucket.uri}/images")
+    assert (dataset.rows, dataset.contract.classes) == (20, ("0", "1"))
+    bucket.put("shards/a.tar", write_tar(tmp_path / "a.tar", pairs(20)).read_bytes())
+    dataset = read(f"{bucket.uri}/shards", cache_bytes=0)
+    assert dataset.train.take(np.arange(3)).shape == (3, 4, 4, 3)
