@@ -36,7 +36,7 @@ def score(
             metavar="DATA",
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="The folder for the scores.", metavar="SCORED")],
+    out: Annotated[str, typer.Argument(help="The folder for the scores.", metavar="SCORED")],
     key: Annotated[
         list[str] | None,
         typer.Option("--key", help="A column to carry over to the scores. Repeatable."),
@@ -113,7 +113,7 @@ def score(
         return
     sink.result(tally.summary())
     if tally.quarantined or tally.unread:
-        sink.result(f"reasons: {out / 'quarantine'}")
+        sink.result(f"reasons: {Path(out, 'quarantine')}")
 
 
 def _query(uri: str, sql: str, order_by: str | None) -> Query:

@@ -18,6 +18,8 @@ from secateur.errors import DataError
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp"})
 
+_MOST_BYTES = ImageSpec.model_fields["max_bytes"].default
+
 # Decoders meet broken files with all of these.
 _BROKEN = (
     OSError,
@@ -85,7 +87,7 @@ def image_size(path: str | Path | Place) -> tuple[int, int, str]:
     try:
         far = isinstance(path, Place)
         with (
-            io.BytesIO(path.read_bytes()) if far else open(path, "rb") as file,
+            io.BytesIO(path.read_bytes(_MOST_BYTES)) if far else open(path, "rb") as file,
             _open(file) as image,
         ):
             width, height = image.size

@@ -111,7 +111,15 @@ def without_options(root: str) -> str:
 
 
 def is_remote(source: str | Path) -> bool:
-    """Tell whether a source lies in a store."""
+    """Tell whether a source lies in a store.
+
+    Raises:
+        DataError: it is the path that is left of an address, whose slashes a path makes one.
+    """
+    if isinstance(source, Path) and source.parts and re.fullmatch(r"\w{2,}:", source.parts[0]):
+        raise DataError(
+            "this is an address that was made a path.", where=source, mend="Give it as text."
+        )
     return isinstance(source, str) and "://" in source and not source.startswith("file://")
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -166,6 +167,10 @@ def test_one_clear_error_for_an_address_that_means_nothing(memory):
     assert "Protocol not known" in refused("nonsense://bucket/x").what
     assert "foo" in refused("s3://bucket-x/d?foo=1").what
     assert refused("memory://nothing").what == "there is no such file or folder."
+
+
+def test_an_address_that_was_made_a_path():
+    assert refused(Path("s3://bucket/x")).mend == "Give it as text."
 
 
 def test_credentials_in_an_address_are_refused_and_not_repeated():
