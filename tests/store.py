@@ -65,3 +65,35 @@ def bucket(s3):
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=name)
     return Bucket(s3, name)
+
+
+class Server:
+    """A second server of the same buckets, which a test may stop and start."""
+
+    def __init__(self):
+        from moto.server import ThreadedMotoServer
+
+        self._kind, self._running, self._port = ThreadedMotoServer, None, 0
+        self.start()
+
+    def start(self):
+        self._running = self._kind(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._running.start()
+        self._port = self._running.get_host_and_port()[1]
+
+    def stop(self):
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+    @property
+    def options(self):
+        return f"?endpoint_override=127.0.0.1:{self._port}&scheme=http&region=us-east-1"
+
+
+@pytest.fixture
+def own_server(s3):
+    """Start a server that the test may stop."""
+    server = Server()
+    yield server
+    server.stop()

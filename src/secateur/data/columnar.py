@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.data.encode import missing_column
-from secateur.data.places import REQUESTS, Place, open_file
-from secateur.errors import ContractError, DataError
+from secateur.data.places import REQUESTS, Place, failure, open_file, told
+from secateur.errors import ContractError, DataError, StoreError
 
 # Without a buffer Arrow holds a whole row group of a Parquet file at once.
 _BUFFER = 64 * 1024
+_WHAT = "the file cannot be read"
 _BROKEN = (OSError, pa.ArrowException)
 
 
@@ -36,7 +36,7 @@ def parquet_batches(
     # read bit by bit.
     far = isinstance(file, Place)
     options: dict[str, Any] = {"pre_buffer": far} | ({} if far else {"buffer_size": _BUFFER})
-    with _told(file), open_file(file) as source, pq.ParquetFile(source, **options) as parquet:
+    with told(file, _WHAT), open_file(file) as source, pq.ParquetFile(source, **options) as parquet:
         demand(columns, parquet.schema_arrow.names, file)
         names = None if columns is None else list(columns)
         wanted = list(range(parquet.num_row_groups) if groups is None else groups)
@@ -55,7 +55,7 @@ def arrow_batches(
         DataError: the file cannot be read.
         ContractError: a column is not in the file.
     """
-    with _told(file):
+    with told(file, _WHAT):
         reader = _open_arrow(
             open_file(file) if isinstance(file, Place) else pa.memory_map(str(file))
         )
@@ -77,7 +77,7 @@ def names_of(file: Path | Place, *, parquet: bool) -> list[str]:
     Raises:
         DataError: the file cannot be read, or names two columns alike.
     """
-    with _told(file), open_file(file) as source:
+    with told(file, _WHAT), open_file(file) as source:
         names = (pq.read_schema(source) if parquet else _open_arrow(source).schema).names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -106,7 +106,10 @@ def _rows(file: Path | Place | None) -> int | None:
     try:
         with open_file(file) as source:
             return pq.read_metadata(source).num_rows
-    except _BROKEN:
+    except _BROKEN as error:
+        unread = failure(_WHAT, file, error)
+        if isinstance(unread, StoreError):
+            raise unread from error
         return None  # said where the part is read, so that the other parts can be done
 
 
@@ -116,12 +119,3 @@ def _open_arrow(source: pa.NativeFile) -> pa.RecordBatchFileReader | pa.RecordBa
     except pa.ArrowInvalid:
         source.seek(0)
         return pa.ipc.open_stream(source)
-
-
-@contextmanager
-def _told(file: Path | Place) -> Iterator[None]:
-    try:
-        yield
-    except _BROKEN as error:
-        text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise DataError(f"the file cannot be read: {text}.", where=file) from error

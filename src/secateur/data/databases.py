@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from secateur.data.encode import missing_column
-from secateur.errors import ContractError, DataError, MissingExtraError
+from secateur.errors import ContractError, DataError, MissingExtraError, StoreError
 
 RANGE_ROWS = 2**18
 
@@ -71,7 +71,8 @@ def cut(query: Query, *, rows: int = RANGE_ROWS) -> list[Range]:
     """Cut a query into ranges of `rows` rows.
 
     Raises:
-        DataError: the database cannot be read, or the column does not number the rows.
+        StoreError: the database cannot be read.
+        DataError: there is no row, or the column does not number the rows.
         MissingExtraError: the driver is not installed.
     """
     key, table = _name(query.order_by), _table(query)
@@ -105,7 +106,8 @@ def columns_of(query: Query) -> list[str]:
     """Return the names of a query's columns.
 
     Raises:
-        DataError: the database cannot be read, or two columns have one name.
+        StoreError: the database cannot be read.
+        DataError: two columns have one name.
     """
     with _cursor(query) as cursor:
         cursor.execute(f"SELECT * FROM {_table(query)} LIMIT 0")
@@ -122,7 +124,8 @@ def batches(
     """Yield the rows of a range in the order of its column.
 
     Raises:
-        DataError: the database cannot be read, or the range has other rows than it had.
+        StoreError: the database cannot be read.
+        DataError: the range has other rows than it had.
         ContractError: a column is not in the query.
     """
     query, key = part.query, _name(part.query.order_by)
@@ -192,10 +195,10 @@ def _cursor(query: Query) -> Iterator[Any]:
         raise _unreadable(query, error) from error
 
 
-def _unreadable(query: Query, error: Exception) -> DataError:
+def _unreadable(query: Query, error: Exception) -> StoreError:
     lines = str(error).strip().splitlines()
     what = lines[0].rstrip(".") if lines else type(error).__name__
-    return DataError(f"the database cannot be read: {what}.", where=query)
+    return StoreError(f"the database cannot be read: {what}.", where=query)
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from secateur.data.places import Place, open_stream
+from secateur.data.places import Place, failure, open_stream
 from secateur.data.values import FALSE_WORDS, NULL_WORDS, TRUE_WORDS
 from secateur.errors import DataError
 
@@ -204,7 +204,7 @@ def _utf8(path: Path | Place, block_bytes: int) -> Iterator[bytes]:
                 yield text.replace(b"\r", b"\n") if old_ends else text
                 first = stream.read(block_bytes)
     except (OSError, UnicodeError) as error:
-        raise DataError(f"the file cannot be read: {error}.", where=path) from error
+        raise failure("the file cannot be read", path, error) from error
 
 
 def _records(path: Path | Place, start: int, block_bytes: int) -> Iterator[tuple[bytes, bool]]:

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from secateur.errors import DataError, MissingExtraError
+from secateur.errors import DataError, MissingExtraError, SecateurError, StoreError
 
 # What Arrow can open by itself; whatever else has a scheme is left to fsspec.
 _ARROW = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
@@ -44,6 +44,7 @@ _MENDS = (
         r"NETWORK|curl|[Rr]esolve|[Cc]onnect|UNAVAILABLE|[Tt]imed? ?out",
         "Check the network, the region and the endpoint (such as AWS_ENDPOINT_URL).",
     ),
+    (r"SLOW_DOWN|THROTTL|INTERNAL_FAILURE|HTTP status 5\d\d", "Start again when it is less busy."),
     (r"libjvm|libhdfs", "Install Java and Hadoop, and set JAVA_HOME and HADOOP_HOME."),
 )
 
@@ -163,17 +164,38 @@ def is_hidden(name: str) -> bool:
     return name.startswith((".", "__"))
 
 
+def failure(what: str, where: Path | Place, error: BaseException) -> SecateurError:
+    """Return the error to raise where a file cannot be read.
+
+    Args:
+        what: what cannot be done, such as "the file cannot be read".
+        where: the file.
+        error: what was raised.
+
+    Returns:
+        A `StoreError` where it is the store that fails, or else a `DataError`: a job goes on
+        without a broken file, and must not go on without a store.
+    """
+    if isinstance(error, FileNotFoundError) and isinstance(where, Place):
+        return DataError("there is no such file or folder.", where=where)
+    text = str(error)
+    sentence = f"{what}: {_short(error)}."
+    if isinstance(where, Place):
+        advice = next((advice for word, advice in _MENDS if re.search(word, text)), None)
+        if advice is None and isinstance(error, PermissionError | ConnectionError | TimeoutError):
+            advice = "Check the credentials and the network."
+        if advice is not None:
+            return StoreError(sentence, where=where, mend=advice)
+    return DataError(sentence, where=where)
+
+
 @contextmanager
-def told(where: Path | Place, mend: str | None = None) -> Iterator[None]:
-    """Turn what a store or a file system raises into one clear error."""
+def told(where: Path | Place, what: str = "it cannot be read") -> Iterator[None]:
+    """Turn what a store or a file system raises into one clear error; see `failure`."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise DataError("there is no such file or folder.", where=where, mend=mend) from error
     except _UNREADABLE as error:
-        text = str(error)
-        advice = next((advice for word, advice in _MENDS if re.search(word, text)), mend)
-        raise DataError(f"it cannot be read: {_short(error)}.", where=where, mend=advice) from error
+        raise failure(what, where, error) from error
 
 
 def _find_here(source: str | Path) -> tuple[Path, list[Path]]:

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from secateur.data.images import SUFFIXES
-from secateur.data.places import Place, at, is_hidden, open_file, open_stream, told
+from secateur.data.places import Place, at, failure, is_hidden, open_file, open_stream, told
 from secateur.errors import DataError
 
 _BUFFER = 2**20
@@ -137,11 +137,11 @@ def samples(
                     whole += 1
                 source.check_end(tar.offset)
     except _BROKEN as error:
-        text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise DataError(
-            f"the tar file breaks off: {text}; {whole:,} samples before that can be read.",
-            where=file,
-        ) from error
+        unread = failure("the tar file breaks off", file, error)
+        if isinstance(unread, DataError):
+            told_how_far = f"{unread.what[:-1]}; {whole:,} samples before that can be read."
+            unread = DataError(told_how_far, where=file)
+        raise unread from error
 
 
 class _Source:

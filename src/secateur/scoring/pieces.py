@@ -15,8 +15,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from secateur.data.contract import Contract
-from secateur.data.places import Place, open_file
+from secateur.data.places import Place, failure, open_file
 from secateur.data.sources import Block, Part, stream
+from secateur.errors import StoreError
 
 PIECE_ROWS = 2**18
 
@@ -89,7 +90,10 @@ def _ends(path: Path | Place) -> bytes:
             head = file.read(_END_BYTES)
             file.seek(max(file.size() - _END_BYTES, 0))
             return head + file.read(_END_BYTES)
-    except OSError:
+    except OSError as error:
+        unread = failure("the file cannot be read", path, error)
+        if isinstance(unread, StoreError):
+            raise unread from error
         return b""
 
 

@@ -17,7 +17,7 @@ from secateur.data.images import load_image
 from secateur.data.places import Place, at, find_files, open_stream
 from secateur.data.read import read
 from secateur.data.sources import find_parts, names_of, stream
-from secateur.errors import DataError, SecateurError
+from secateur.errors import DataError, SecateurError, StoreError
 
 
 def parquet(rows=10, **options):
@@ -183,6 +183,7 @@ def test_credentials_in_an_address_are_refused_and_not_repeated():
 def test_a_store_that_cannot_be_reached(s3, monkeypatch):
     monkeypatch.setitem(os.environ, "AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     error = refused("s3://some-bucket-2/x")
+    assert isinstance(error, StoreError)
     assert "NETWORK" in error.what
     assert "endpoint" in error.mend
 

@@ -13,7 +13,7 @@ from secateur.data import databases
 from secateur.data.databases import Query
 from secateur.data.read import read
 from secateur.data.sources import find_parts, names_of, stream
-from secateur.errors import ContractError, DataError, OutputError, SecateurError
+from secateur.errors import ContractError, DataError, OutputError, SecateurError, StoreError
 from secateur.scoring.score import score
 from unit.scoring.artifacts import (
     as_table,
@@ -137,7 +137,7 @@ def test_training_reads_a_query(database):
     ],
 )
 def test_queries_that_cannot_be_right(database, sql, key, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(SecateurError, match=message):
         find_parts(query(database, sql, key))
     with duckdb.connect(str(database)) as connection:
         assert connection.execute("SELECT count(*) FROM rows").fetchone() == (ROWS,)
@@ -149,7 +149,7 @@ def test_databases_that_are_not_there(tmp_path):
     with pytest.raises(DataError, match="'mysql' cannot be read"):
         find_parts(Query("mysql://host/x", "SELECT 1", "a"))
     (tmp_path / "text.db").write_text("no database" * 100)
-    with pytest.raises(DataError, match="the database cannot be read"):
+    with pytest.raises(StoreError, match="the database cannot be read"):
         find_parts(query(tmp_path / "text.db"))
 
 
@@ -220,5 +220,5 @@ def test_postgresql(artifact, postgres, tmp_path, x, monkeypatch):
     by_uuid = Query(postgres, "SELECT * FROM rows", "u")
     score(artifact, by_uuid, tmp_path / "other")
     assert sorted(scores(tmp_path / "other")["id"].to_pylist()) == list(range(ROWS))
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(StoreError, match="does not exist"):
         find_parts(Query(postgres, "SELECT * FROM nothing", "id"))

@@ -8,8 +8,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from secateur.data import sources
 from secateur.data.contract import NumericColumn
-from secateur.errors import ContractError, DataError, OutputError, SecateurError
+from secateur.errors import ContractError, DataError, OutputError, SecateurError, StoreError
 from secateur.scoring import pieces
 from secateur.scoring.score import score
 from unit.scoring.artifacts import (
@@ -59,6 +60,42 @@ def test_broken_files_of_a_bucket_are_quarantined(artifact, bucket, tmp_path):
     tally = score(artifact, source, tmp_path / "out")
     assert (tally.scored, tally.unread) == (50, 1)
     assert_scores_of(tmp_path / "out", x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parquet", "csv", "image", "tar"])
+def test_a_store_that_goes_away_stops_the_job_and_loses_nothing(bucket, own_server, tmp_path, kind):
+    table = table_contract(keys=("id",))
+    contract = table if kind in ("parquet", "csv") else image_contract()
+    artifact = write_artifact(tmp_path / "artifact", contract)
+    shards(tmp_path / "tar", [3] * 8)
+    write_parquet_files(tmp_path / "parquet", [30] * 8)
+    (tmp_path / "csv").mkdir()
+    for file in sorted((tmp_path / "parquet").iterdir()):
+        pacsv.write_csv(pq.read_table(file), tmp_path / "csv" / f"{file.stem}.csv")
+    (tmp_path / "image").mkdir()
+    for i in range(24):
+        (tmp_path / "image" / f"{i:02d}.png").write_bytes(png(i)[0])
+    source = bucket.put_folder(tmp_path / kind, "d") + own_server.options
+    before = sources.find_parts.__kwdefaults__["images_per_part"]
+    sources.find_parts.__kwdefaults__["images_per_part"] = 3
+    try:
+        with pytest.raises(StoreError) as caught:
+            score(
+                artifact,
+                source,
+                tmp_path / "out",
+                threads=1,
+                progress=lambda rows, done, parts: own_server.stop() if done >= 2 else None,
+            )
+        assert "endpoint" in caught.value.mend
+        own_server.start()
+        tally = score(artifact, source, tmp_path / "out")
+    finally:
+        sources.find_parts.__kwdefaults__["images_per_part"] = before
+    assert 2 <= tally.resumed < tally.parts == 8
+    assert (tally.quarantined, tally.unread) == (0, 0)
+    assert tally.scored == (240 if contract is table else 24)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
