@@ -151,7 +151,8 @@ def find_files(source: str | Path) -> tuple[str, list[Found]]:
         DataError: nothing is there, or the store cannot be read.
     """
     if isinstance(source, str) and source.startswith("file://"):
-        source = fs.FileSystem.from_uri(_quoted(source))[1]
+        with told(Path(source)):
+            source = fs.FileSystem.from_uri(_quoted(source))[1]
     if is_remote(source):
         return _find_there(str(source))
     root, files = _find_here(source)
@@ -178,7 +179,7 @@ def failure(what: str, where: Path | Place, error: BaseException) -> SecateurErr
     """
     if isinstance(error, FileNotFoundError) and isinstance(where, Place):
         return DataError("there is no such file or folder.", where=where)
-    text = str(error)
+    text = re.sub(r"'[^']*'", "", str(error))  # names of files may hold any word
     sentence = f"{what}: {_short(error)}."
     if isinstance(where, Place):
         advice = next((advice for word, advice in _MENDS if re.search(word, text)), None)

@@ -6,13 +6,14 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, get_args
 
 from secateur.data.contract import Contract
 from secateur.data.databases import Query
 from secateur.data.encode import missing_column
-from secateur.data.places import Place, is_remote
+from secateur.data.places import REQUESTS, Place, is_remote
 from secateur.data.sources import Part, find_parts, names_of
 from secateur.errors import (
     ArtifactError,
@@ -86,6 +87,7 @@ def score(
     Raises:
         ArtifactError: the artifact is not whole, or has no contract.
         DataError: there is no data, or none of it can be read.
+        StoreError: a store or a database cannot be reached; what was done is kept.
         ContractError: no file has all the columns that are needed.
         OutputError: `out` holds something else or is in use, or the disk is full.
         TooManyBadRowsError: more rows are bad than `max_bad` allows; what was done is kept.
@@ -158,7 +160,9 @@ def score(
 
 def _to_do(pieces: Sequence[Piece], ledger: Ledger) -> Iterator[tuple[int, Piece]]:
     """Yield the pieces that are not done, with numbers that no part has."""
-    here = {piece.key: piece.stamp for piece in pieces}
+    before = [piece for piece in pieces if piece.key in ledger.entries]
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        here = dict(pool.map(lambda piece: (piece.key, piece.stamp), before))
     for key, entry in ledger.entries.items():
         if here.get(key) != entry.stamp:
             raise OutputError(
@@ -256,7 +260,7 @@ def _check_apart(out: Path, source: str | Path | Query, parts: Sequence[Part]) -
     root = parts[0].home
     if isinstance(root, Place):
         return
-    deep = Path(str(source)).is_dir() or "**" in str(source)
+    deep = Path(str(source).removeprefix("file://")).is_dir() or "**" in str(source)
     if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
         raise OutputError(
             "the output folder is inside the source.",

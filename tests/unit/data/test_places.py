@@ -14,7 +14,7 @@ from PIL import Image
 
 from secateur.data.contract import ImageSpec
 from secateur.data.images import load_image
-from secateur.data.places import Place, at, find_files, open_stream
+from secateur.data.places import Place, at, failure, find_files, open_stream
 from secateur.data.read import read
 from secateur.data.sources import find_parts, names_of, stream
 from secateur.errors import DataError, SecateurError, StoreError
@@ -186,6 +186,24 @@ def test_a_store_that_cannot_be_reached(s3, monkeypatch):
     assert isinstance(error, StoreError)
     assert "NETWORK" in error.what
     assert "endpoint" in error.mend
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError("AWS Error SLOW_DOWN during GetObject operation"), StoreError),
+        (OSError("AWS Error ACCESS_DENIED during GetObject operation"), StoreError),
+        (PermissionError("no"), StoreError),
+        (OSError("AWS Error UNKNOWN (HTTP status 503) during GetObject"), StoreError),
+        (OSError("Unexpected end of stream"), DataError),
+        (OSError("cannot decode 'credentials/connect.csv'"), DataError),
+        (FileNotFoundError("connect"), DataError),
+    ],
+)
+def test_a_store_that_fails_is_not_a_file_that_is_broken(error, kind):
+    found = failure("it cannot be read", Place("s3://bucket"), error)
+    assert type(found) is kind
+    assert isinstance(failure("it cannot be read", Path("a"), error), DataError)
 
 
 def test_options_of_an_address_are_not_shown(s3):

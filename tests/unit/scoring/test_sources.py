@@ -132,6 +132,16 @@ def test_scores_are_not_written_to_a_store(artifact, bucket, tmp_path):
     assert not (tmp_path / "s3:").exists()
 
 
+def test_file_addresses(artifact, tmp_path):
+    x = write_parquet_files(tmp_path / "data", [3])
+    score(artifact, f"file://{tmp_path}/data", tmp_path / "out")
+    assert_scores_of(tmp_path / "out", x)
+    with pytest.raises(OutputError, match="inside the source"):
+        score(artifact, f"file://{tmp_path}/data", tmp_path / "data" / "out")
+    with pytest.raises(DataError):
+        score(artifact, "file://data", tmp_path / "out2")
+
+
 def shards(folder, sizes):
     folder.mkdir(exist_ok=True)
     pixels, first = [], 0
