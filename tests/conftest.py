@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from store import bucket, own_server, s3
+
+__all__ = ["bucket", "own_server", "s3", "shared_data"]
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 

@@ -34,6 +34,10 @@ class DataError(SecateurError):
     """The data cannot be read, or is not what was asked for."""
 
 
+class StoreError(SecateurError):
+    """A store or a database cannot be reached, which says nothing of the data in it."""
+
+
 class ContractError(DataError):
     """Data does not keep the contract that a model was trained under."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import TaskID
@@ -11,17 +12,31 @@ from rich.progress import TaskID
 from secateur.cli import out as sink
 from secateur.errors import SecateurError
 
+if TYPE_CHECKING:
+    from secateur.data.databases import Query
+
+
+class Packing(StrEnum):
+    """The compressions of Parquet files."""
+
+    snappy = "snappy"
+    zstd = "zstd"
+    lz4 = "lz4"
+    gzip = "gzip"
+    none = "none"
+
 
 def score(
     artifact: Annotated[Path, typer.Argument(help="The exported model.", metavar="ARTIFACT")],
     data: Annotated[
         str,
         typer.Argument(
-            help="A CSV, Parquet or Arrow file, a folder of such files or of images, or a glob.",
+            help="A CSV, Parquet or Arrow file, a folder of such files, of images or of tar shards "
+            "of images, or a glob; here or in a store (s3://bucket/data).",
             metavar="DATA",
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="The folder for the scores.", metavar="SCORED")],
+    out: Annotated[str, typer.Argument(help="The folder for the scores.", metavar="SCORED")],
     key: Annotated[
         list[str] | None,
         typer.Option("--key", help="A column to carry over to the scores. Repeatable."),
@@ -43,6 +58,22 @@ def score(
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write the probability of every class.")
     ] = False,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            "--query", help="A SELECT; DATA is then a database: duckdb:///file.db or postgresql://."
+        ),
+    ] = None,
+    order_by: Annotated[
+        str | None,
+        typer.Option("--order-by", help="The column that numbers the rows of --query."),
+    ] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Write all columns of the data beside the scores.")
+    ] = False,
+    compression: Annotated[
+        Packing, typer.Option("--compression", help="How the Parquet files are compressed.")
+    ] = Packing.snappy,
     json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
 ) -> None:
     """Score raw data into Parquet files; bad rows go to SCORED/quarantine with their reason.
@@ -63,13 +94,15 @@ def score(
         try:
             tally = score_data(
                 artifact,
-                data,
+                data if query is None else _query(data, query, order_by),
                 out,
                 keys=key or None,
                 threads=threads,
                 batch_rows=batch_rows,
                 max_bad=share,
                 probability="all" if all_probabilities else True,
+                columns="all" if append else "keys",
+                compression=compression.value,
                 progress=_Meter(progress, task),
             )
         except KeyboardInterrupt as interrupt:
@@ -80,7 +113,19 @@ def score(
         return
     sink.result(tally.summary())
     if tally.quarantined or tally.unread:
-        sink.result(f"reasons: {out / 'quarantine'}")
+        sink.result(f"reasons: {Path(out, 'quarantine')}")
+
+
+def _query(uri: str, sql: str, order_by: str | None) -> Query:
+    from secateur.data.databases import Query
+
+    if order_by is None:
+        raise SecateurError(
+            "the rows of a query come in no order.",
+            where="--query",
+            mend="Name a column whose values are all different with --order-by.",
+        )
+    return Query(uri, sql, order_by)
 
 
 class _Meter:

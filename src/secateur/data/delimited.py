@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from secateur.data.places import Place, failure, open_stream
 from secateur.data.values import FALSE_WORDS, NULL_WORDS, TRUE_WORDS
 from secateur.errors import DataError
 
@@ -64,7 +65,7 @@ class Dialect:
     start: int
 
 
-def sniff(path: Path, *, header: bool = True) -> Dialect:
+def sniff(path: Path | Place, *, header: bool = True) -> Dialect:
     """Find the delimiter and the names of the fields from the first lines of a file.
 
     Raises:
@@ -96,7 +97,7 @@ def sniff(path: Path, *, header: bool = True) -> Dialect:
 
 
 def read_blocks(
-    path: Path,
+    path: Path | Place,
     dialect: Dialect,
     *,
     columns: Sequence[str] | None = None,
@@ -135,7 +136,7 @@ def read_blocks(
 
 
 def _parse(
-    path: Path, text: bytes, dialect: Dialect, kinds: Mapping[str, pa.DataType]
+    path: Path | Place, text: bytes, dialect: Dialect, kinds: Mapping[str, pa.DataType]
 ) -> tuple[pa.Table, list[BadRow]]:
     try:
         return _arrow(text, dialect, kinds)
@@ -187,10 +188,10 @@ def _arrow(
     return table, bad
 
 
-def _utf8(path: Path, block_bytes: int) -> Iterator[bytes]:
+def _utf8(path: Path | Place, block_bytes: int) -> Iterator[bytes]:
     """Yield the file's bytes as UTF-8, decompressed, without a byte order mark."""
     try:
-        with pa.input_stream(str(path)) as stream:
+        with open_stream(path) as stream:
             first = stream.read(block_bytes)
             bom = next((mark for mark in _BOMS if first.startswith(mark)), b"")
             first = first[len(bom) :]
@@ -203,10 +204,10 @@ def _utf8(path: Path, block_bytes: int) -> Iterator[bytes]:
                 yield text.replace(b"\r", b"\n") if old_ends else text
                 first = stream.read(block_bytes)
     except (OSError, UnicodeError) as error:
-        raise DataError(f"the file cannot be read: {error}.", where=path) from error
+        raise failure("the file cannot be read", path, error) from error
 
 
-def _records(path: Path, start: int, block_bytes: int) -> Iterator[tuple[bytes, bool]]:
+def _records(path: Path | Place, start: int, block_bytes: int) -> Iterator[tuple[bytes, bool]]:
     """Yield (text, True) for blocks of whole records, which may hold line ends inside quotes.
 
     A quote that is not closed would make one record of all that follows: then (line, False) is

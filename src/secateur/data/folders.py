@@ -17,7 +17,9 @@ from secateur.data import splits
 from secateur.data.contract import Contract, ImageSpec, counted
 from secateur.data.dataset import Dataset
 from secateur.data.images import image_size, load_image, read_bytes
-from secateur.data.sources import Part, is_hidden
+from secateur.data.places import Place, is_hidden
+from secateur.data.shards import Shards
+from secateur.data.sources import Part
 from secateur.data.stores import THREADS, ImageStore
 from secateur.data.survey import in_order, make_target
 from secateur.errors import DataError
@@ -26,6 +28,9 @@ LONGEST_SIDE = 128
 ROUND_TO = 8
 _SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 _GRAY = frozenset({"L", "LA", "1", "I;16", "I", "F"})
+
+
+Root = Path | Place | Shards
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def read_folder(
     cache_bytes: int,
     seed: int,
 ) -> Dataset:
-    """Read image files whose first folder is their class.
+    """Read image files whose first folder is their class, or tar files of labelled images.
 
     The arguments are those of `read`; `group` is a regular expression on the path, whose first
     group (or whose match) names the person or recording that a photo is of.
@@ -57,8 +62,13 @@ def read_folder(
     Raises:
         DataError: there are no class folders, one of them is empty, or no image can be decoded.
     """
-    root = Path(parts[0].root)
-    images, notes = _classes(root, [file for part in parts for file in part.files])
+    notes: list[str] = []
+    if parts[0].kind == "tar":
+        root = Shards(parts[0].root, [part.path for part in parts], target or "class")
+        images = [_Image(file, label) for file, label in root.labels.items()]
+    else:
+        root = parts[0].home
+        images, notes = _classes(root, [file for part in parts for file in part.files])
     spec = contract.image if contract and contract.image else None
     if spec is None:
         spec = _learn_spec(root, images, image_size, mode, resize)
@@ -85,12 +95,15 @@ def read_folder(
     )
 
 
-def _classes(root: Path, files: Sequence[str]) -> tuple[list[_Image], list[str]]:
+def _classes(root: Path | Place, files: Sequence[str]) -> tuple[list[_Image], list[str]]:
     """Return the images with their class folders, and a note on images that lie outside them."""
     images = [_Image(file, file.split("/")[0]) for file in files if "/" in file]
-    folders = sorted(
-        path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name)
-    )
+    if isinstance(root, Place):  # a store knows no empty folder
+        folders = sorted({image.label for image in images})
+    else:
+        folders = sorted(
+            path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name)
+        )
     if not images:
         raise DataError(
             "there are no class folders: the images lie side by side.",
@@ -116,7 +129,7 @@ def _classes(root: Path, files: Sequence[str]) -> tuple[list[_Image], list[str]]
 
 
 def _learn_spec(
-    root: Path,
+    root: Root,
     images: Sequence[_Image],
     size: tuple[int, int] | None,
     mode: Literal["RGB", "L"] | None,
@@ -140,14 +153,14 @@ def _learn_spec(
     return ImageSpec(height=size[0], width=size[1], mode=mode, resize=resize)
 
 
-def _header(path: Path) -> tuple[int, int, str] | DataError:
+def _header(path: Path | Place) -> tuple[int, int, str] | DataError:
     try:
         return image_size(path)
     except DataError as error:
         return error
 
 
-def _unreadable(root: Path, images: Sequence[_Image], first: DataError) -> DataError:
+def _unreadable(root: Root, images: Sequence[_Image], first: DataError) -> DataError:
     return DataError(
         f"none of the {len(images):,} images can be read: {first.what}",
         where=root / images[0].file,
@@ -165,7 +178,7 @@ def _scaled(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _decode(
-    root: Path, images: Sequence[_Image], spec: ImageSpec, cache_bytes: int
+    root: Root, images: Sequence[_Image], spec: ImageSpec, cache_bytes: int
 ) -> tuple[list[_Image], np.ndarray | None, list[bytes], list[str]]:
     """Decode every image once: keep the pixels where they fit, and leave out what is broken."""
     fits = len(images) * int(np.prod(spec.shape)) <= cache_bytes
@@ -207,7 +220,7 @@ def _each(function: Any, items: Sequence[Any]) -> list[Any]:
         return list(pool.map(function, items))
 
 
-def _codes(images: Sequence[_Image], contract: Contract, root: Path) -> np.ndarray:
+def _codes(images: Sequence[_Image], contract: Contract, root: Root) -> np.ndarray:
     raw = contract.target.raw if contract.target else ()
     code = {label: i for i, label in enumerate(raw)}
     unknown = sorted({image.label for image in images} - set(code))

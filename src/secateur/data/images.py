@@ -12,10 +12,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from secateur.data.contract import ImageSpec
+from secateur.data.places import Place
 from secateur.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp"})
+
+_MOST_BYTES = ImageSpec.model_fields["max_bytes"].default
 
 # Decoders meet broken files with all of these.
 _BROKEN = (
@@ -32,7 +35,7 @@ _BROKEN = (
 )
 
 
-def load_image(path_or_bytes: str | Path | bytes, spec: ImageSpec) -> np.ndarray:
+def load_image(path_or_bytes: str | Path | Place | bytes, spec: ImageSpec) -> np.ndarray:
     """Decode one image to a uint8 array of `spec.shape`.
 
     The EXIF orientation is applied, transparency is laid on white, 16-bit is brought to 8, and of
@@ -56,8 +59,10 @@ def load_image(path_or_bytes: str | Path | bytes, spec: ImageSpec) -> np.ndarray
     return array.reshape(spec.shape)
 
 
-def read_bytes(path: str | Path, spec: ImageSpec) -> bytes:
+def read_bytes(path: str | Path | Place, spec: ImageSpec) -> bytes:
     """Read a file that is neither empty nor larger than `spec.max_bytes`."""
+    if isinstance(path, Place):
+        return _demand_bytes(path.read_bytes(spec.max_bytes), path)
     try:
         size = Path(path).stat().st_size
         if size > spec.max_bytes:
@@ -70,19 +75,21 @@ def read_bytes(path: str | Path, spec: ImageSpec) -> bytes:
         raise DataError(
             f"the file cannot be read: {error.strerror or error}.", where=path
         ) from error
-    if not data:
-        raise DataError("the file is empty.", where=path)
-    return data
+    return _demand_bytes(data, path)
 
 
-def image_size(path: str | Path) -> tuple[int, int, str]:
+def image_size(path: str | Path | Place) -> tuple[int, int, str]:
     """Return (height, width, mode) from an image's header, as seen after its EXIF orientation.
 
     Raises:
         DataError: the file is not an image.
     """
     try:
-        with open(path, "rb") as file, _open(file) as image:
+        far = isinstance(path, Place)
+        with (
+            io.BytesIO(path.read_bytes(_MOST_BYTES)) if far else open(path, "rb") as file,
+            _open(file) as image,
+        ):
             width, height = image.size
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             return (width, height, image.mode) if turned else (height, width, image.mode)
@@ -90,7 +97,13 @@ def image_size(path: str | Path) -> tuple[int, int, str]:
         raise DataError(f"not an image: {_reason(error)}.", where=path) from error
 
 
-def _open(source: bytes | io.BufferedReader) -> Image.Image:
+def _demand_bytes(data: bytes, path: object) -> bytes:
+    if not data:
+        raise DataError("the file is empty.", where=path)
+    return data
+
+
+def _open(source: bytes | io.BufferedReader | io.BytesIO) -> Image.Image:
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     return Image.open(file, formats=FORMATS)
 

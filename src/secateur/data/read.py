@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from secateur.data import splits
 from secateur.data.arrays import read_arrays
+from secateur.data.databases import Query
 from secateur.data.dataset import Dataset
 from secateur.data.folders import read_folder
 from secateur.data.frames import TableFrames, open_parts, profile
@@ -49,9 +50,12 @@ def read(
 
     Args:
         source: a CSV, Parquet or Arrow file, a folder or glob of such files, a folder of images
-            with one sub-folder a class, a data frame or Arrow table, or a pair of arrays (x, y).
+            with one sub-folder a class, a `Query`, a data frame or Arrow table, or a pair of arrays
+            (x, y). Files may lie in a store ("s3://bucket/data").
         target: the column to predict. Text, truths, and whole numbers with at most 100 different
-            values are classes; other numbers are predicted as numbers. Of images it is the folder.
+            values are classes; other numbers are predicted as numbers. Of images it is the folder;
+            of tar files of images a .cls file, else the field of this name ("class") of a .json
+            file, else the folder in front of the name.
         above: makes two classes of a number: "<= above" and "> above".
         keys: columns that are carried to the scores and that the model does not see.
         ignore: columns that are not used.
@@ -122,14 +126,14 @@ def read(
             contract=contract,
             seed=seed,
         )
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | Query):
         raise DataError(
             f"a {type(source).__name__} cannot be read.",
-            mend="Give a path, a data frame, an Arrow table, or arrays (x, y).",
+            mend="Give a path, a query, a data frame, an Arrow table, or arrays (x, y).",
         )
     _demand_group_name(group)
     parts = find_parts(source, kind=_wanted_kind(contract))
-    if parts[0].kind == "image":
+    if parts[0].kind in ("image", "tar"):
         if size is not None:
             size = (size[0], size[1])
         return read_folder(

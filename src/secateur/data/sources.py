@@ -5,26 +5,27 @@ Parts come in a fixed order, and a part is streamed: memory does not grow with t
 
 from __future__ import annotations
 
-import difflib
-import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from secateur.data import columnar, databases
+from secateur.data.columnar import demand
 from secateur.data.contract import BooleanColumn, Contract, NumericColumn
+from secateur.data.databases import Query, Range
 from secateur.data.delimited import BadRow, Block, Dialect, read_blocks, sniff
-from secateur.data.encode import missing_column
 from secateur.data.images import SUFFIXES as IMAGE_SUFFIXES
+from secateur.data.partitions import Partition, add_columns, partitions
+from secateur.data.places import Place, at, find_files
 from secateur.errors import ContractError, DataError
 
 __all__ = ["BadRow", "Block", "Part", "find_parts", "names_of", "stream"]
 
-Kind = Literal["parquet", "csv", "arrow", "image"]
+Kind = Literal["parquet", "csv", "arrow", "image", "tar", "query"]
 BATCH_ROWS = 65_536
 IMAGES_PER_PART = 1024
 
@@ -40,9 +41,8 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(IMAGE_SUFFIXES, "image"),
 }
 _COMPRESSED = (".gz", ".bz2", ".zst")
-# Without a buffer Arrow holds a whole row group of a Parquet file at once.
-_BUFFER = 64 * 1024
-_BROKEN = (OSError, pa.ArrowException)
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.zst")
+_READABLE = "Give CSV, Parquet, Arrow or image files, or tar files of images."
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,14 @@ class Part:
 
     Attributes:
         path: the file relative to `root`, with forward slashes; of a chunk of images the first.
-        root: the folder that the source names or lies in.
-        kind: "parquet", "csv", "arrow" or "image".
+        root: the folder that the source names or lies in, here or in a store.
+        kind: "parquet", "csv", "arrow", "image", "tar" for a shard of images, or "query".
         index: the part's place in the order of parts.
         rows: how many rows it has, where that is known without reading it.
         files: the image files of the chunk relative to `root`; empty for other kinds.
         bytes: the size of its file or files.
+        partition: the columns that its folders name, such as year=2024, with their value.
+        range: the rows of a database that it stands for; None for files.
     """
 
     path: str
@@ -66,15 +68,22 @@ class Part:
     rows: int | None = None
     files: tuple[str, ...] = ()
     bytes: int = 0
+    partition: Partition = ()
+    range: Range | None = None
 
     @property
-    def file(self) -> Path:
+    def home(self) -> Path | Place:
+        """The root, to which `/` adds a path."""
+        return at(self.root)
+
+    @property
+    def file(self) -> Path | Place:
         """The file, root and all."""
-        return Path(self.root, self.path)
+        return self.home / self.path
 
 
 def find_parts(
-    source: str | Path,
+    source: str | Path | Query,
     *,
     kind: Literal["table", "image"] | None = None,
     images_per_part: int = IMAGES_PER_PART,
@@ -82,7 +91,8 @@ def find_parts(
     """Find the parts of a source, in the order of their paths.
 
     Args:
-        source: a file, a folder (with all its sub-folders), or a glob such as "data/*.parquet".
+        source: a file, a folder (with all its sub-folders), a glob such as "data/*.parquet", any of
+            them in a store ("s3://bucket/data"), or the rows of a database.
         kind: look for tables or for images alone; where None, for what there are more files of.
         images_per_part: how many images make a part.
 
@@ -91,53 +101,80 @@ def find_parts(
     Raises:
         DataError: nothing is there, or nothing that can be read.
     """
-    root, files = _find_files(source)
-    sorts: dict[Path, Kind | None] = {file: _kind_of(file) for file in files}
-    if len(files) == 1 and Path(source).is_file() and sorts[files[0]] is None:
+    if isinstance(source, Query):
+        return _query_parts(source, kind)
+    root, files = find_files(source)
+    sorts: dict[str, Kind | None] = {file.path: _kind_of(file.path) for file in files}
+    only = files[0].path
+    if len(files) == 1 and PurePosixPath(str(source)).name == only and sorts[only] is None:
         raise DataError(
-            f"files that end in {files[0].suffix or 'nothing'!r} cannot be read.",
+            f"files that end in {PurePosixPath(only).suffix or 'nothing'!r} cannot be read.",
             where=source,
-            mend="Give CSV, Parquet, Arrow or image files.",
+            mend=_READABLE,
         )
-    images = [file for file, sort in sorts.items() if sort == "image"]
-    tables: list[tuple[Path, Kind]] = [
-        (file, sort)
-        for file, sort in sorts.items()
-        if sort is not None and sort != "image" and not (len(files) > 1 and _is_log(file, root))
+    images = [file for file in files if sorts[file.path] == "image"]
+    shards = [file for file in files if sorts[file.path] == "tar"]
+    tables = [
+        file
+        for file in files
+        if sorts[file.path] in ("parquet", "csv", "arrow")
+        and not (len(files) > 1 and _is_log(file.path))
     ]
-    wanted = kind or ("image" if len(images) > len(tables) else "table")
-    if not (images if wanted == "image" else tables):
+    wanted = kind or ("image" if len(images) + len(shards) > len(tables) else "table")
+    if not (images or shards if wanted == "image" else tables):
         what = {"image": "an image", "table": "a table"}[wanted] if kind else "data"
         raise DataError(
             f"no file that holds {what} is there ({len(files)} files seen).",
             where=source,
-            mend="Give CSV, Parquet, Arrow or image files.",
+            mend=_READABLE,
         )
-    if wanted == "image":
+    if wanted == "image" and images and shards:
+        raise DataError(
+            f"{len(images)} images and {len(shards)} tar files lie side by side.",
+            where=source,
+            mend="Name the files of one kind, such as 'data/*.tar'.",
+        )
+    if wanted == "image" and images:
         starts = range(0, len(images), images_per_part)
         chunks = [images[start : start + images_per_part] for start in starts]
         return [
             Part(
-                path=_relative(chunk[0], root),
-                root=str(root),
+                path=chunk[0].path,
+                root=root,
                 kind="image",
                 index=index,
                 rows=len(chunk),
-                files=tuple(_relative(file, root) for file in chunk),
-                bytes=sum(file.stat().st_size for file in chunk),
+                files=tuple(file.path for file in chunk),
+                bytes=sum(file.bytes for file in chunk),
             )
             for index, chunk in enumerate(chunks)
         ]
+    chosen = shards if wanted == "image" else tables
+    paths = [file.path for file in chosen]
+    rows = columnar.count_rows(
+        [at(root) / path if sorts[path] == "parquet" else None for path in paths]
+    )
+    folders = partitions(root, paths) if wanted == "table" else [()] * len(paths)
     return [
         Part(
-            path=_relative(file, root),
-            root=str(root),
-            kind=sort,
+            path=file.path,
+            root=root,
+            kind=sorts[file.path] or "parquet",
             index=index,
-            rows=_rows(file) if sort == "parquet" else None,
-            bytes=file.stat().st_size,
+            rows=rows[index],
+            bytes=file.bytes,
+            partition=folders[index],
         )
-        for index, (file, sort) in enumerate(tables)
+        for index, file in enumerate(chosen)
+    ]
+
+
+def _query_parts(query: Query, kind: Literal["table", "image"] | None) -> list[Part]:
+    if kind == "image":
+        raise DataError("images are read from files, not from a database.", where=query)
+    return [
+        Part(f"rows-{index:05d}", str(query), "query", index, rows=one.rows, range=one)
+        for index, one in enumerate(databases.cut(query))
     ]
 
 
@@ -148,6 +185,8 @@ def stream(
     contract: Contract | None = None,
     header: bool = True,
     batch_rows: int = BATCH_ROWS,
+    groups: Sequence[int] | None = None,
+    first: int = 0,
 ) -> Iterator[Block]:
     """Stream the rows of a part that is a table.
 
@@ -158,6 +197,8 @@ def stream(
             whether it has a header. A CSV column that is not an input, such as a key, is text.
         header: whether a CSV file has a header, where no contract tells.
         batch_rows: the most rows of a block.
+        groups: the row groups of a Parquet file to read; where None, all.
+        first: the position of the first row of these row groups.
 
     Yields:
         `Block(table, rows, bad)`: a table of at most `batch_rows` rows, the position of each of its
@@ -170,25 +211,25 @@ def stream(
         DataError: the file cannot be read.
         ContractError: a column that is asked for is not in the file.
     """
-    if part.kind == "image":
+    if part.kind in ("image", "tar"):
         raise DataError("images are read one by one, not as rows.", where=part.path)
     if columns is None and contract is not None:
         columns = contract.reads
-    if part.kind == "csv":
-        yield from _stream_csv(part, columns, contract, header, batch_rows)
+    if not part.partition:
+        yield from _stream(part, columns, contract, header, batch_rows, groups, first)
         return
-    position = 0
-    try:
-        for batch in _batches(part, columns, batch_rows):
-            rows = np.arange(position, position + batch.num_rows)
-            position += batch.num_rows
-            yield Block(pa.Table.from_batches([batch]), rows)
-    except _BROKEN as error:
-        raise DataError(f"the file cannot be read: {_short(error)}.", where=part.file) from error
+    names = _own_names(part, contract, header)
+    everything = [*names, *(name for name, _ in part.partition if name not in names)]
+    demand(columns, everything, part.file)
+    columns = everything if columns is None else columns
+    # Where folders hold all that is asked for, a column of the file still tells the rows.
+    own = [name for name in columns if name in names] or names[:1]
+    for block in _stream(part, own, contract, header, batch_rows, groups, first):
+        yield block._replace(table=add_columns(block.table, part.partition, columns))
 
 
 def names_of(part: Part, *, contract: Contract | None = None, header: bool = True) -> list[str]:
-    """Return the names of a part's columns.
+    """Return the names of a part's columns, with those that its folders name.
 
     Args:
         part: what `find_parts` gave.
@@ -199,31 +240,46 @@ def names_of(part: Part, *, contract: Contract | None = None, header: bool = Tru
         DataError: the file cannot be read.
         ContractError: a CSV file without a header has another number of fields than the contract.
     """
+    names = _own_names(part, contract, header)
+    return [*names, *(name for name, _ in part.partition if name not in names)]
+
+
+def _own_names(part: Part, contract: Contract | None, header: bool) -> list[str]:
     if part.kind == "csv":
         return list(_dialect(part, contract, header).names)
-    try:
-        parquet = part.kind == "parquet"
-        schema = pq.read_schema(part.file) if parquet else _open_arrow(part.file).schema
-    except _BROKEN as error:
-        raise DataError(f"the file cannot be read: {_short(error)}.", where=part.file) from error
-    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"two columns are named {twice!r}.", where=part.file)
-    return schema.names
+    if part.range is not None:
+        return databases.columns_of(part.range.query)
+    return columnar.names_of(part.file, parquet=part.kind == "parquet")
 
 
-def _stream_csv(
+def _stream(
     part: Part,
     columns: Sequence[str] | None,
     contract: Contract | None,
     header: bool,
     batch_rows: int,
+    groups: Sequence[int] | None,
+    first: int,
 ) -> Iterator[Block]:
-    dialect = _dialect(part, contract, header)
-    _demand(columns, dialect.names, part)
-    types = {} if contract is None else _types(contract)
-    for block in read_blocks(part.file, dialect, columns=columns, types=types):
-        yield from _cut(block, batch_rows)
+    """Stream the rows of a file, which knows nothing of the columns in the names of folders."""
+    if part.kind == "csv":
+        dialect = _dialect(part, contract, header)
+        demand(columns, dialect.names, part.file)
+        types = {} if contract is None else _types(contract)
+        for block in read_blocks(part.file, dialect, columns=columns, types=types):
+            yield from _cut(block, batch_rows)
+        return
+    position = first
+    if part.range is not None:
+        batches = databases.batches(part.range, columns, batch_rows)
+    elif part.kind == "parquet":
+        batches = columnar.parquet_batches(part.file, columns, batch_rows, groups)
+    else:
+        batches = columnar.arrow_batches(part.file, columns, batch_rows)
+    for batch in batches:
+        rows = np.arange(position, position + batch.num_rows)
+        position += batch.num_rows
+        yield Block(pa.Table.from_batches([batch]), rows)
 
 
 def _cut(block: Block, batch_rows: int) -> Iterator[Block]:
@@ -261,112 +317,17 @@ def _types(contract: Contract) -> dict[str, pa.DataType]:
     return {column.name: kinds.get(type(column), pa.string()) for column in contract.columns}
 
 
-def _batches(
-    part: Part, columns: Sequence[str] | None, batch_rows: int
-) -> Iterator[pa.RecordBatch]:
-    if part.kind == "parquet":
-        with pq.ParquetFile(part.file, pre_buffer=False, buffer_size=_BUFFER) as file:
-            _demand(columns, file.schema_arrow.names, part)
-            names = None if columns is None else list(columns)
-            yield from file.iter_batches(batch_rows, columns=names, use_threads=False)
-        return
-    reader = _open_arrow(part.file)
-    _demand(columns, reader.schema.names, part)
-    batches: Iterable[pa.RecordBatch] = (
-        reader
-        if isinstance(reader, pa.RecordBatchStreamReader)
-        else (reader.get_batch(i) for i in range(reader.num_record_batches))
-    )
-    for batch in batches:
-        chosen = batch if columns is None else batch.select(list(columns))
-        for start in range(0, chosen.num_rows, batch_rows):
-            yield chosen.slice(start, batch_rows)
-
-
-def _open_arrow(file: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-    source = pa.memory_map(str(file))
-    try:
-        return pa.ipc.open_file(source)
-    except pa.ArrowInvalid:
-        source.seek(0)
-        return pa.ipc.open_stream(source)
-
-
-def _demand(columns: Sequence[str] | None, names: Sequence[str], part: Part) -> None:
-    for name in columns or ():
-        if name not in names:
-            raise ContractError(missing_column(name, list(names)), where=part.file)
-
-
-def _find_files(source: str | Path) -> tuple[Path, list[Path]]:
-    """Return the root, and the files below it in order."""
-    path = Path(source)
-    if path.is_file():
-        return path.parent, [path]
-    if path.is_dir():
-        files = sorted(
-            file
-            for file in path.rglob("*")
-            if file.is_file() and not any(map(is_hidden, file.relative_to(path).parts))
-        )
-        if not files:
-            raise DataError("the folder is empty.", where=source)
-        return path, files
-    if glob.has_magic(str(source)):
-        files = sorted(file for file in map(Path, glob.glob(str(source), recursive=True)))
-        files = [file for file in files if file.is_file()]
-        if not files:
-            raise DataError("no file matches.", where=source)
-        return _fixed_part(path), files
-    raise DataError("there is no such file or folder.", where=source, mend=_close_path(path))
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """Return the folder before the first part of a pattern that is not a plain name."""
-    for parent in [pattern, *pattern.parents]:
-        if not glob.has_magic(str(parent)):
-            return parent
-    return Path()
-
-
-def _close_path(path: Path) -> str | None:
-    try:
-        names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        return f"There is no folder {path.parent} either."
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"Did you mean {path.parent / close[0]}?" if close else None
-
-
-def is_hidden(name: str) -> bool:
-    """Tell whether a file or folder of this name is no data: hidden, or left by an archiver."""
-    return name.startswith((".", "__"))
-
-
-def _is_log(file: Path, root: Path) -> bool:
+def _is_log(path: str) -> bool:
     """Tell whether a table lies in what Spark and Delta write beside tables, such as _delta_log."""
-    return any(part.startswith("_") for part in file.relative_to(root).parts)
+    return any(part.startswith("_") for part in path.split("/"))
 
 
-def _relative(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix()
-
-
-def _kind_of(file: Path) -> Kind | None:
-    name = file.name.lower()
+def _kind_of(path: str) -> Kind | None:
+    name = path.lower()
+    if name.endswith(TAR_SUFFIXES):
+        return "tar"
     for ending in _COMPRESSED:
         if name.endswith(ending):
-            kind = _KINDS.get(Path(name.removesuffix(ending)).suffix)
+            kind = _KINDS.get(PurePosixPath(name.removesuffix(ending)).suffix)
             return kind if kind == "csv" else None
-    return _KINDS.get(file.suffix.lower())
-
-
-def _rows(file: Path) -> int | None:
-    try:
-        return pq.read_metadata(file).num_rows
-    except _BROKEN:
-        return None  # said where the part is read, so that the other parts can be done
-
-
-def _short(error: BaseException) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    return _KINDS.get(PurePosixPath(name).suffix)

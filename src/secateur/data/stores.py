@@ -23,6 +23,8 @@ from secateur.data.encode import Encoded, encode, encode_target
 from secateur.data.frames import Frames
 from secateur.data.images import load_image
 from secateur.data.kinds import Kind, conform
+from secateur.data.places import Place
+from secateur.data.shards import Shards
 from secateur.errors import DataError
 
 THREADS = min(4, os.cpu_count() or 1)
@@ -184,7 +186,7 @@ class ImageStore:
 
     def __init__(
         self,
-        root: Path,
+        root: Path | Place | Shards,
         files: Sequence[str],
         y: np.ndarray,
         codes: np.ndarray,

@@ -12,11 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from secateur.data.contract import Contract
+from secateur.errors import ContractError
 
 SOURCE, ROW, PREDICTION, PROBABILITY = "source", "row", "prediction", "probability"
+KEY = "key"  # of a sample in a shard of images
 RESERVED = (SOURCE, ROW, PREDICTION, PROBABILITY)
 
 Probability = bool | Literal["all"]
+# What stands beside the predictions: the key columns, or "all" columns of the data.
+Carry = Literal["keys", "all"]
 
 _BAD = pa.schema(
     [
@@ -94,6 +98,17 @@ def score_table(
 def probability_columns(contract: Contract) -> list[str]:
     """Return the names of the columns that hold the probability of each class."""
     return [f"{PROBABILITY} {name}" for name in contract.classes]
+
+
+def demand_free(names: Sequence[str], contract: Contract, where: object = None) -> None:
+    """Raise a `ContractError` where a column to carry over has the name of one of the scores."""
+    for name in names:
+        if name in RESERVED or name in probability_columns(contract):
+            raise ContractError(
+                f"the column {name!r} has the name of a column of the scores.",
+                where=where,
+                mend="Rename it in the data, or do not carry it over.",
+            )
 
 
 def as_json(row: Any) -> str:

@@ -44,6 +44,7 @@ class Job(_Line):
     source: str
     keys: tuple[str, ...]
     probability: bool | Literal["all"]
+    columns: Literal["keys", "all"] = "keys"
 
 
 class Entry(_Line):

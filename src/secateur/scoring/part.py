@@ -76,7 +76,10 @@ def _score(
     helpers: Helpers | None,
 ) -> Entry:
     rows = 0
-    with Sink(part_path(out, number)) as scores, Sink(quarantine_path(out, number)) as bad:
+    with (
+        Sink(part_path(out, number), scorer.compression) as scores,
+        Sink(quarantine_path(out, number), scorer.compression) as bad,
+    ):
         blocks = scorer.blocks(piece)
         for scored in _in_order(lambda block: scorer.score(piece, block), blocks, helpers):
             if stop.is_set():

@@ -12,20 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.data.contract import Contract
-from secateur.data.encode import missing_column
+from secateur.data.places import Place, failure, open_file
 from secateur.data.sources import Block, Part, stream
-from secateur.errors import ContractError, DataError
+from secateur.errors import StoreError
 
 PIECE_ROWS = 2**18
 
-# A column chunk is read through a buffer of this size. Without one, Arrow holds all the bytes of
-# a row group at once, and memory follows the size of the file.
-_BUFFER = 64 * 1024
+_END_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,10 @@ class Piece:
         A Parquet file that is written anew has another footer, whatever its size.
         """
         what = (self.part.kind, self.part.bytes, self.part.files, self.rows, self.groups)
-        ends = b"" if self.part.kind == "image" else _ends(self.part.file)
+        if self.part.range is not None:
+            ends = self.part.range.stamp.encode()
+        else:
+            ends = b"" if self.part.files else _ends(self.part.file)
         return hashlib.sha256(repr(what).encode() + ends).hexdigest()[:16]
 
 
@@ -74,20 +73,27 @@ def read(
         DataError: the piece cannot be read.
         ContractError: a column is not in the file.
     """
-    if piece.part.kind == "parquet":
-        yield from _read_parquet(piece, columns, batch_rows)
-    else:
-        yield from stream(piece.part, columns, contract=contract, batch_rows=batch_rows)
+    yield from stream(
+        piece.part,
+        columns,
+        contract=contract,
+        batch_rows=batch_rows,
+        groups=piece.groups,
+        first=piece.first,
+    )
 
 
-def _ends(path: Path) -> bytes:
+def _ends(path: Path | Place) -> bytes:
     """Return the first and the last bytes of a file; nothing where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            head = file.read(_BUFFER)
-            file.seek(max(path.stat().st_size - _BUFFER, 0))
-            return head + file.read(_BUFFER)
-    except OSError:
+        with open_file(path) as file:
+            head = file.read(_END_BYTES)
+            file.seek(max(file.size() - _END_BYTES, 0))
+            return head + file.read(_END_BYTES)
+    except OSError as error:
+        unread = failure("the file cannot be read", path, error)
+        if isinstance(unread, StoreError):
+            raise unread from error
         return b""
 
 
@@ -95,7 +101,8 @@ def _pieces_of(part: Part, rows: int) -> Iterator[Piece]:
     if part.kind != "parquet" or part.rows is None or part.rows <= rows:
         yield Piece(part, 0, part.rows)
         return
-    metadata = pq.read_metadata(part.file)
+    with open_file(part.file) as source:
+        metadata = pq.read_metadata(source)
     first, count, groups = 0, 0, []
     for group in range(metadata.num_row_groups):
         groups.append(group)
@@ -103,23 +110,3 @@ def _pieces_of(part: Part, rows: int) -> Iterator[Piece]:
         if count >= rows or group == metadata.num_row_groups - 1:
             yield Piece(part, first, count, tuple(groups))
             first, count, groups = first + count, 0, []
-
-
-def _read_parquet(piece: Piece, columns: Sequence[str], batch_rows: int) -> Iterator[Block]:
-    path, position = piece.part.file, piece.first
-    try:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
-            names = file.schema_arrow.names
-            for name in columns:
-                if name not in names:
-                    raise ContractError(missing_column(name, names), where=path)
-            groups = range(file.num_row_groups) if piece.groups is None else piece.groups
-            for batch in file.iter_batches(
-                batch_rows, row_groups=list(groups), columns=list(columns), use_threads=False
-            ):
-                rows = np.arange(position, position + batch.num_rows)
-                position += batch.num_rows
-                yield Block(pa.Table.from_batches([batch]), rows)
-    except (OSError, pa.ArrowException) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise DataError(f"the file cannot be read: {reason}.", where=path) from error

@@ -6,11 +6,14 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from secateur.data.contract import Contract
+from secateur.data.databases import Query
 from secateur.data.encode import missing_column
+from secateur.data.places import REQUESTS, Place, is_remote
 from secateur.data.sources import Part, find_parts, names_of
 from secateur.errors import (
     ArtifactError,
@@ -23,11 +26,12 @@ from secateur.errors import (
 from secateur.files import write_whole
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
-from secateur.scoring.answers import RESERVED, Probability, probability_columns
+from secateur.scoring.answers import Carry, Probability, demand_free
 from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger
 from secateur.scoring.local import run_local
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer
+from secateur.scoring.sink import Compression
 from secateur.scoring.tally import Tally
 
 TALLY = "tally.json"
@@ -39,7 +43,7 @@ _SHARE_FROM = 10_000
 
 def score(
     artifact: Artifact | str | Path,
-    source: str | Path,
+    source: str | Path | Query,
     out: str | Path,
     *,
     keys: Sequence[str] | None = None,
@@ -47,6 +51,8 @@ def score(
     batch_rows: int | None = None,
     max_bad: float | None = None,
     probability: Probability = True,
+    columns: Carry = "keys",
+    compression: Compression = "snappy",
     engine: Literal["local"] = "local",
     progress: Progress | None = None,
     resume: bool = True,
@@ -64,13 +70,16 @@ def score(
 
     Args:
         artifact: a model that was exported with a contract.
-        source: raw data as the model's training data was.
+        source: raw data as the model's training data was, here or in a store ("s3://bucket/data"),
+            or the rows of a database.
         out: a folder that is new, empty, or holds the same job.
         keys: columns to carry over to the scores; where None, those of the contract.
         threads: how many cores to use; where None, all.
         batch_rows: how many rows are read at a time; where None, what fits.
         max_bad: the largest share of rows, 0 to 1, that may be bad; where None, any.
         probability: write the probability of the predicted class, of "all" classes, or none.
+        columns: what to write beside the predictions: the "keys", or "all" columns of the data.
+        compression: of the Parquet files: "snappy", "zstd", "lz4", "gzip" or "none".
         engine: where the work is done.
         progress: called now and then with the rows, the parts that are done, and all parts.
         resume: where False, refuse a folder that holds a job.
@@ -78,6 +87,7 @@ def score(
     Raises:
         ArtifactError: the artifact is not whole, or has no contract.
         DataError: there is no data, or none of it can be read.
+        StoreError: a store or a database cannot be reached; what was done is kept.
         ContractError: no file has all the columns that are needed.
         OutputError: `out` holds something else or is in use, or the disk is full.
         TooManyBadRowsError: more rows are bad than `max_bad` allows; what was done is kept.
@@ -89,22 +99,33 @@ def score(
     began = time.perf_counter()
     workers = _threads(threads)
     _check_options(batch_rows, max_bad, engine)
+    _check_written(columns, compression)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     contract = _contract_of(artifact)
     keys = contract.keys if keys is None else tuple(keys)
-    _check_keys(keys, contract)
+    _check_carried(keys, columns, contract)
+    _check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
     out = Path(out)
     _check_apart(out, source, parts)
-    scorer = Scorer(Predictor(artifact), contract, keys, probability, batch_rows)
-    _check_columns(parts, scorer.columns, contract)
+    scorer = Scorer(
+        Predictor(artifact),
+        contract,
+        keys,
+        probability,
+        batch_rows,
+        carry=columns,
+        compression=compression,
+    )
+    _check_columns(parts, scorer, contract)
     pieces = cut(parts)
     job = Job(
         model=artifact.model_sha256,
         contract=contract.fingerprint(),
-        source=str(Path(parts[0].root).resolve()),
+        source=_address(parts[0]),
         keys=keys,
         probability=probability,
+        columns=columns,
     )
     with Ledger(out, job, resume=resume) as ledger:
         todo = list(_to_do(pieces, ledger))
@@ -139,7 +160,9 @@ def score(
 
 def _to_do(pieces: Sequence[Piece], ledger: Ledger) -> Iterator[tuple[int, Piece]]:
     """Yield the pieces that are not done, with numbers that no part has."""
-    here = {piece.key: piece.stamp for piece in pieces}
+    before = [piece for piece in pieces if piece.key in ledger.entries]
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        here = dict(pool.map(lambda piece: (piece.key, piece.stamp), before))
     for key, entry in ledger.entries.items():
         if here.get(key) != entry.stamp:
             raise OutputError(
@@ -206,23 +229,38 @@ def _threads(threads: int | None) -> int:
     return threads
 
 
-def _check_keys(keys: tuple[str, ...], contract: Contract) -> None:
-    if keys and contract.kind == "image":
+def _check_written(columns: str, compression: str) -> None:
+    if columns not in get_args(Carry):
+        raise SecateurError(f"`columns` is {columns!r}.", mend="Give 'keys' or 'all'.")
+    if compression not in get_args(Compression):
+        known = ", ".join(get_args(Compression))
+        raise SecateurError(f"there is no compression {compression!r}.", mend=f"Give {known}.")
+
+
+def _check_carried(keys: tuple[str, ...], columns: Carry, contract: Contract) -> None:
+    if (keys or columns == "all") and contract.kind == "image":
         raise ContractError(
-            "images have no key columns.", mend="The path of each is in the column `source`."
+            "images have no key columns, nor others, to carry over.",
+            mend="The path of each is in the column `source`.",
         )
-    for key in keys:
-        if key in RESERVED or key in probability_columns(contract):
-            raise ContractError(
-                f"the key column {key!r} has the name of a column of the scores.",
-                mend="Rename it in the data, or leave it out with `keys=`.",
-            )
+    demand_free(keys, contract)
 
 
-def _check_apart(out: Path, source: str | Path, parts: Sequence[Part]) -> None:
+def _check_out(out: str | Path) -> None:
+    if is_remote(out):
+        raise OutputError(
+            "scores are written to a disk, not to a store.",
+            where=out,
+            mend="Name a folder here, and copy it when the job is done.",
+        )
+
+
+def _check_apart(out: Path, source: str | Path | Query, parts: Sequence[Part]) -> None:
     """Raise where the scores would be found as data when the job is started again."""
-    root = Path(parts[0].root)
-    deep = Path(source).is_dir() or "**" in str(source)
+    root = parts[0].home
+    if isinstance(root, Place):
+        return
+    deep = Path(str(source).removeprefix("file://")).is_dir() or "**" in str(source)
     if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
         raise OutputError(
             "the output folder is inside the source.",
@@ -231,7 +269,13 @@ def _check_apart(out: Path, source: str | Path, parts: Sequence[Part]) -> None:
         )
 
 
-def _check_columns(parts: Sequence[Part], columns: Sequence[str], contract: Contract) -> None:
+def _address(part: Part) -> str:
+    """Return where the source is, in the same words each time."""
+    home = part.home
+    return str(home) if isinstance(home, Place) else str(home.resolve())
+
+
+def _check_columns(parts: Sequence[Part], scorer: Scorer, contract: Contract) -> None:
     """Raise where no file can be read, or none has the columns: then the job itself is wrong."""
     if contract.kind == "image":
         return
@@ -242,7 +286,9 @@ def _check_columns(parts: Sequence[Part], columns: Sequence[str], contract: Cont
         except DataError as error:
             first = first or error
             continue
-        missing = [name for name in columns if name not in names]
+        if scorer.carry == "all":
+            demand_free(names, contract, part.file)
+        missing = [name for name in scorer.columns if name not in names]
         if not missing:
             return
         if first is None or not isinstance(first, ContractError):

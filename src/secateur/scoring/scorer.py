@@ -5,7 +5,9 @@ A `Scorer` holds no state between blocks, so any thread may score any block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +19,14 @@ from secateur.data import values
 from secateur.data.contract import Contract, NumericColumn
 from secateur.data.encode import Checked, check, encode
 from secateur.data.images import load_image
-from secateur.data.sources import Block
+from secateur.data.places import REQUESTS, Place
+from secateur.data.shards import Sample, samples
+from secateur.data.sources import Block, names_of
 from secateur.errors import DataError
 from secateur.formats.predictor import Predictor
-from secateur.scoring.answers import Bad, Probability, as_json, score_table
+from secateur.scoring.answers import KEY, Bad, Carry, Probability, as_json, demand_free, score_table
 from secateur.scoring.pieces import Piece, read
+from secateur.scoring.sink import Compression
 
 # Rows that go through the model at once, so that a layer's output is still in the cache when the
 # next layer reads it; fewer where a row is large.
@@ -41,6 +46,13 @@ class Files(NamedTuple):
     names: tuple[str, ...]
 
 
+class Members(NamedTuple):
+    """Some samples of a shard of images, and the position of the first."""
+
+    first: int
+    samples: tuple[Sample, ...]
+
+
 class Scored(NamedTuple):
     """What became of a block: scores where there are any, and the bad rows."""
 
@@ -51,13 +63,15 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """An artifact's model with what to write beside its predictions."""
+    """An artifact's model with what to write beside its predictions, and how."""
 
     predictor: Predictor
     contract: Contract
     keys: tuple[str, ...] = ()
     probability: Probability = True
     block_rows: int | None = None
+    carry: Carry = "keys"
+    compression: Compression = "snappy"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -65,7 +79,7 @@ class Scorer:
         inputs = (column.name for column in self.contract.columns)
         return tuple(dict.fromkeys([*inputs, *self.keys]))
 
-    def blocks(self, piece: Piece) -> Iterator[Block | Files]:
+    def blocks(self, piece: Piece) -> Iterator[Block | Files | Members]:
         """Stream a piece in blocks.
 
         Raises:
@@ -75,17 +89,27 @@ class Scorer:
             names, step = piece.part.files, self.block_rows or self._chunk
             yield from (Files(names[i : i + step]) for i in range(0, len(names), step))
             return
+        if piece.part.kind == "tar":
+            yield from self._members(piece)
+            return
         rows = self.block_rows or min(BLOCK_ROWS, max(1, _BLOCK_BYTES // self._row_bytes))
-        yield from read(piece, self.columns, self.contract, batch_rows=rows)
+        columns = self.columns
+        if self.carry == "all":
+            names = names_of(piece.part, contract=self.contract)
+            demand_free(names, self.contract, piece.part.file)
+            columns = tuple(dict.fromkeys([*names, *columns]))
+        yield from read(piece, columns, self.contract, batch_rows=rows)
 
-    def score(self, piece: Piece, block: Block | Files) -> Scored:
+    def score(self, piece: Piece, block: Block | Files | Members) -> Scored:
         """Score one block of a piece.
 
         Raises:
             DataError: the block has no column, or another type of column, than the contract needs.
         """
         if isinstance(block, Files):
-            return self._score_files(Path(piece.part.root), block.names)
+            return self._score_files(piece.part.home, block.names)
+        if isinstance(block, Members):
+            return self._score_members(piece.part.path, block)
         try:
             return self._score_rows(piece.part.path, piece.part.kind == "csv", block)
         except pa.ArrowException as error:
@@ -102,7 +126,8 @@ class Scorer:
         if not len(rows):
             return Scored(None, bad, total)
         outputs = self._predict(encode(self.contract, table))
-        keys = self._keys_of(table, text=text) if self.keys else None
+        names = self.keys if self.carry == "keys" else table.column_names
+        keys = self._carried(table.select(list(names)), text=text) if names else None
         finite = _finite(outputs)
         if not finite.all():
             bad += [Bad(source, int(row), _NOT_FINITE) for row in rows[~finite]]
@@ -110,24 +135,73 @@ class Scorer:
             keys = None if keys is None else keys.filter(pa.array(finite))
         return Scored(self._table(outputs, source, rows, keys), bad, total)
 
-    def _score_files(self, root: Path, names: tuple[str, ...]) -> Scored:
+    def _members(self, piece: Piece) -> Iterator[Members]:
+        assert self.contract.image is not None
+        step = self.block_rows or self._chunk
+        found = samples(piece.part.file, max_bytes=self.contract.image.max_bytes)
+        first = 0
+        while some := tuple(itertools.islice(found, step)):
+            yield Members(first, some)
+            first += len(some)
+
+    def _score_files(self, root: Path | Place, names: tuple[str, ...]) -> Scored:
+        loaded = self._load([root / name for name in names])
+        return self._score_images(names, np.zeros(len(names), np.int64), loaded, None)
+
+    def _score_members(self, shard: str, block: Members) -> Scored:
+        some = block.samples
+        loaded = self._load([s.image or DataError(f"{s.reason}.") for s in some])
+        rows = np.arange(block.first, block.first + len(some))
+        keys = pa.table({KEY: pa.array([s.key for s in some], pa.string())})
+        return self._score_images([shard] * len(some), rows, loaded, keys)
+
+    def _load(
+        self, files: Sequence[Path | Place | bytes | DataError]
+    ) -> list[np.ndarray | DataError]:
+        """Decode images, or say of each why that cannot be done."""
         spec = self.contract.image
         assert spec is not None
-        images, good, bad = [], [], []
-        for name in names:
+
+        def load(file: Path | Place | bytes | DataError) -> np.ndarray | DataError:
             try:
-                images.append(load_image(root / name, spec))
-                good.append(name)
+                return file if isinstance(file, DataError) else load_image(file, spec)
             except DataError as error:
-                bad.append(Bad(name, 0, error.what))
-        if not good:
-            return Scored(None, bad, len(names))
+                return error
+
+        if not isinstance(files[0], Place):
+            return list(map(load, files))
+        with ThreadPoolExecutor(min(REQUESTS, len(files))) as pool:
+            return list(pool.map(load, files))
+
+    def _score_images(
+        self,
+        sources: Sequence[str],
+        rows: np.ndarray,
+        loaded: Sequence[np.ndarray | DataError],
+        keys: pa.Table | None,
+    ) -> Scored:
+        names = [""] * len(rows) if keys is None else keys.column(KEY).to_pylist()
+
+        def bad_at(place: int, reason: str) -> Bad:
+            raw = as_json({KEY: names[place]}) if names[place] else None
+            return Bad(sources[place], int(rows[place]), reason, raw)
+
+        bad = [bad_at(i, one.what) for i, one in enumerate(loaded) if isinstance(one, DataError)]
+        images = [one for one in loaded if not isinstance(one, DataError)]
+        good = np.array([i for i, one in enumerate(loaded) if not isinstance(one, DataError)], int)
+        if not images:
+            return Scored(None, bad, len(rows))
         outputs = self._predict(np.stack(images))
         finite = _finite(outputs)
-        bad += [Bad(name, 0, _NOT_FINITE) for name, ok in zip(good, finite, strict=True) if not ok]
-        kept = [name for name, ok in zip(good, finite, strict=True) if ok]
-        table = self._table(outputs[finite], kept, np.zeros(len(kept), np.int64), None)
-        return Scored(table, bad, len(names))
+        bad += [bad_at(int(place), _NOT_FINITE) for place in good[~finite]]
+        kept = good[finite]
+        table = self._table(
+            outputs[finite],
+            [sources[int(place)] for place in kept],
+            rows[kept],
+            None if keys is None else keys.take(pa.array(kept)),
+        )
+        return Scored(table, bad, len(rows))
 
     def _predict(self, x: Inputs) -> np.ndarray:
         arrays = x if isinstance(x, Mapping) else {"": x}
@@ -141,7 +215,7 @@ class Scorer:
     def _table(
         self,
         outputs: np.ndarray,
-        source: str | list[str],
+        source: str | Sequence[str],
         rows: np.ndarray,
         keys: pa.Table | None,
     ) -> pa.Table:
@@ -154,9 +228,8 @@ class Scorer:
             keys=keys,
         )
 
-    def _keys_of(self, table: pa.Table, *, text: bool) -> pa.Table:
-        """Return the key columns, in types that are the same for all blocks of a file."""
-        keys = table.select(list(self.keys))
+    def _carried(self, keys: pa.Table, *, text: bool) -> pa.Table:
+        """Return columns of the data in types that are the same for all blocks of a file."""
         if not text:
             return keys
         kinds = {column.name: type(column) for column in self.contract.columns}

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from secateur.data.values import is_text
 from secateur.errors import OutputError
 from secateur.files import PARTIAL, sync
+
+Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
 
 
 def _encoding(table: pa.Table) -> dict[str, Any]:
@@ -37,8 +39,9 @@ class Sink:
     Where nothing is written, no file is made. Memory does not grow with what is written.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, compression: Compression = "snappy"):
         self.path = path
+        self.compression: Compression = compression
         self.rows = 0
         self.bytes = 0
         self._partial = path.with_name(path.name + PARTIAL)
@@ -51,7 +54,9 @@ class Sink:
         with _told(self.path):
             if self._writer is None:
                 self.path.parent.mkdir(exist_ok=True)
-                self._writer = pq.ParquetWriter(self._partial, table.schema, **_encoding(table))
+                self._writer = pq.ParquetWriter(
+                    self._partial, table.schema, compression=self.compression, **_encoding(table)
+                )
             self._writer.write_table(table)
         self.rows += table.num_rows
 
