@@ -190,7 +190,7 @@ def _faults(column: Any, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
 
 
 def _may_lack(column: Any, data: pa.Array | pa.ChunkedArray) -> bool:
-    return not column.nullable and (data.null_count > 0 or pa.types.is_floating(data.type))
+    return not column.fills and (data.null_count > 0 or pa.types.is_floating(data.type))
 
 
 def _not_a(bad: np.ndarray | None, data: pa.Array | pa.ChunkedArray, what: str) -> list[Fault]:
@@ -200,12 +200,13 @@ def _not_a(bad: np.ndarray | None, data: pa.Array | pa.ChunkedArray, what: str) 
 
 
 def _absent(column: Any, absent: np.ndarray, bad: np.ndarray | None = None) -> list[Fault]:
-    if column.nullable:
+    if column.fills:
         return []
     absent = absent if bad is None else absent & ~bad
     if not absent.any():
         return []
-    return [(absent, lambda row: "the value is missing, and the training data had none missing")]
+    why = "the contract allows none" if column.gaps else "the training data had none missing"
+    return [(absent, lambda row: f"the value is missing, and {why}")]
 
 
 def _number_faults(column: NumericColumn, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
@@ -218,7 +219,7 @@ def _number_faults(column: NumericColumn, data: pa.Array | pa.ChunkedArray) -> l
         least, most = numbers.min(), numbers.max()
         if least >= low and most <= high:
             return []
-        if column.nullable and (np.isnan(least) or np.isnan(most)):
+        if column.fills and (np.isnan(least) or np.isnan(most)):
             least, most = np.fmin.reduce(numbers), np.fmax.reduce(numbers)
             if np.isnan(least) or (least >= low and most <= high):
                 return []
@@ -315,10 +316,11 @@ def _features(
         numbers, fill = values.truths(data)[0], 0.5
     else:
         numbers, fill = values.numbers(data)[0], column.mean
-    if not column.nullable:
+    if not (column.nullable or column.fills):
         return [numbers], None
     absent = np.isnan(numbers)
-    return [np.where(absent, fill, numbers) if absent.any() else numbers], absent
+    filled = np.where(absent, fill, numbers) if absent.any() else numbers
+    return [filled], absent if column.nullable else None
 
 
 def _date_features(
