@@ -51,7 +51,7 @@ def score(
     """
     from secateur.scoring.score import score as score_data
 
-    share = None if max_bad is None else _share(max_bad)
+    allowed = None if max_bad is None else share(max_bad)
     columns = (
         "{task.description}",
         "{task.fields[rows]:,} rows",
@@ -68,7 +68,7 @@ def score(
                 keys=key or None,
                 threads=threads,
                 batch_rows=batch_rows,
-                max_bad=share,
+                max_bad=allowed,
                 probability="all" if all_probabilities else True,
                 progress=_Meter(progress, task),
             )
@@ -104,14 +104,14 @@ class _Meter:
         update(self._task, rows=rows, parts=parts, all=all_parts, speed=speed)
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
     """Read "1%" or "0.01"."""
     try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
+        found = -1.0
+    if not 0 <= found <= 1:
         raise SecateurError(
             f"{text!r} is not a share of the rows.", where="--max-bad", mend="Write 1% or 0.01."
         )
-    return share
+    return found

@@ -16,7 +16,7 @@ import numpy as np
 from secateur.data import splits
 from secateur.data.contract import Contract, ImageSpec, ImageSpread, counted
 from secateur.data.dataset import Dataset
-from secateur.data.images import image_size, load_image, read_bytes
+from secateur.data.images import GRAY, image_size, load_image, read_bytes
 from secateur.data.sources import Part, is_hidden
 from secateur.data.spread import RESERVOIR, Reservoir, Spread
 from secateur.data.stores import THREADS, ImageStore
@@ -26,7 +26,6 @@ from secateur.errors import DataError
 LONGEST_SIDE = 128
 ROUND_TO = 8
 _SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-GRAY = frozenset({"L", "LA", "1", "I;16", "I", "F"})
 
 
 @dataclass(frozen=True)

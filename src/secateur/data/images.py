@@ -17,6 +17,9 @@ from secateur.errors import DataError
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp"})
 
+# The modes of files without colour.
+GRAY = frozenset({"L", "LA", "1", "I;16", "I", "F"})
+
 # Decoders meet broken files with all of these.
 _BROKEN = (
     OSError,

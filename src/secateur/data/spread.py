@@ -23,8 +23,8 @@ RESERVOIR = 10_000
 FAR, FEW, FEW_SHARE = 1000, 64, 0.001
 # The field's usual reading of the index (Siddiqi, Credit Risk Scorecards, 2006).
 SHIFTED, CHANGED = 0.1, 0.25
-# A share of nothing makes the index infinite; shares are taken as at least this.
-_LEAST_SHARE = 1e-4
+# Counts are taken as this much more: a bin with nothing in it would make the index infinite.
+_HALF = 0.5
 # Words with a smaller share of the training rows are one bin together.
 _COMMON = 0.01
 
@@ -77,7 +77,7 @@ class Spread(BaseModel):
             other: the rows with a word that is not in the vocabulary.
         """
         expected, found = self._sides(np.asarray(counts, np.float64), missing, other)
-        return psi(expected, found)
+        return psi(expected * self.rows, found)
 
     def noise(self, rows: int) -> float:
         """Return the index that rows of this very spread exceed once in a hundred times.
@@ -99,18 +99,17 @@ class Spread(BaseModel):
         return np.array(expected)[kept], np.array(found, np.float64)[kept]
 
 
-def psi(expected: np.ndarray, counts: np.ndarray) -> float:
+def psi(expected: np.ndarray, found: np.ndarray) -> float:
     """Return the population stability index: the sum of (a - e) ln(a / e) over the bins.
 
     Args:
-        expected: the share e of each bin that is expected.
-        counts: what was found in each bin; a is its share.
+        expected: how many of the training rows are in each bin; e is its share.
+        found: how many of the other rows are in each bin; a is its share.
     """
-    total = counts.sum()
-    if not total:
+    if not found.sum() or not expected.sum():
         return 0.0
-    e = np.maximum(expected, _LEAST_SHARE)
-    a = np.maximum(counts / total, _LEAST_SHARE)
+    e, a = expected + _HALF, found + _HALF
+    e, a = e / e.sum(), a / a.sum()
     return float(((a - e) * np.log(a / e)).sum())
 
 
@@ -163,10 +162,12 @@ class Reservoir:
         """
         values = np.sort(self.values)
         present = self.seen / rows
-        cuts = np.unique(np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf"))
-        edges = [short(edge) for edge in cuts]
-        # What is at or above the greatest value divides nothing.
-        edges = [edge for edge in dict.fromkeys(edges) if edge < values[-1]]
+        if len(unique := np.unique(values)) <= bins:
+            # Each value has a bin; beyond the first and the last there was nothing.
+            edges = [float(np.nextafter(unique[0], -np.inf)), *map(float, unique)]
+        else:
+            cuts = np.unique(np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf"))
+            edges = list(dict.fromkeys(short(edge) for edge in cuts))
         below = np.concatenate([np.searchsorted(values, edges, side="right"), [len(values)]])
         shares = np.diff(below, prepend=0) / len(values) * present
         return Spread(

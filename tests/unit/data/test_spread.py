@@ -20,8 +20,26 @@ def distance(spread, values):
 
 
 def test_index_of_two_bins_by_hand():
-    found = psi(np.array([0.5, 0.5]), np.array([60, 40]))
-    assert found == pytest.approx(0.1 * np.log(1.2) - 0.1 * np.log(0.8))
+    found = psi(np.array([500_000, 500_000]), np.array([600_000, 400_000]))
+    assert found == pytest.approx(0.1 * np.log(1.2) - 0.1 * np.log(0.8), rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [20, 40, 100, 1000])
+@pytest.mark.parametrize("kind", ["numbers", "words"])
+def test_rows_of_the_same_kind_are_rarely_called_shifted(rows, kind):
+    random = np.random.default_rng(7)
+    wrong = 0
+    for _ in range(500):
+        if kind == "numbers":
+            spread, other = spread_of(random.normal(size=2000)), random.normal(size=rows)
+            index = distance(spread, other)
+        else:
+            shares = np.array([0.5, 0.3, 0.1, 0.05, 0.05])
+            seen = random.multinomial(2000, shares) / 2000
+            spread = Spread(rows=2000, shares=tuple(seen.tolist()))
+            index = spread.distance(random.multinomial(rows, shares), 0)
+        wrong += reading(index, spread.noise(rows)) != "steady"
+    assert wrong <= 0.03 * 500
 
 
 @pytest.mark.parametrize(
@@ -51,19 +69,21 @@ def test_bins_hold_a_tenth_each_and_repeated_values_make_fewer():
     np.testing.assert_allclose(spread.shares, 0.05, atol=0.001)
     assert spread.missing == 0.5
     spread = spread_of(random.integers(0, 3, 10_000).astype(float))
-    assert spread.edges == (0.0, 1.0)
-    assert spread_of(np.zeros(10)).edges == ()
+    assert spread.edges[1:] == (0.0, 1.0, 2.0)
+    np.testing.assert_allclose(spread.shares, [0, 1 / 3, 1 / 3, 1 / 3, 0], atol=0.03)
 
 
 def test_a_value_that_was_always_the_same_and_is_no_more():
     spread = spread_of(np.zeros(1000))
     assert distance(spread, np.zeros(50)) == 0
-    assert distance(spread, np.full(50, np.nan)) > 1
+    for other in (np.nan, 1e-9, -1e-9, 5):
+        assert distance(spread, np.full(50, other)) > 1
+        assert reading(distance(spread, np.full(50, other)), spread.noise(50)) == "changed"
 
 
 def test_words_beside_the_vocabulary_count():
     spread = Spread(rows=10_000, shares=(0.6, 0.395, 0.005))
-    assert spread.distance([600, 395, 5], 0, 0) == pytest.approx(0, abs=1e-9)
+    assert spread.distance([600, 395, 5], 0, 0) == pytest.approx(0, abs=1e-3)
     assert spread.distance([300, 200, 0], 0, 500) > 0.25
     assert spread.distance([300, 200, 0], 500, 0) > 0.25
 
@@ -142,7 +162,7 @@ def test_images_are_read_with_their_spreads(tmp_path):
         pixels = random.integers(0, 100 + 100 * (label == "b"), (16, 20, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
     contract = read(tmp_path).contract
-    assert contract.image.spread.pixels.edges == ()
+    assert contract.image.spread.pixels.shares == (0, 1, 0)
     assert contract.image.spread.gray == 0
     assert 40 < contract.image.spread.brightness.edges[0] < 60
     assert contract.target.spread.shares == (0.5, 0.5)
