@@ -17,7 +17,8 @@ from secateur.data import splits
 from secateur.data.contract import Contract, ImageSpec, ImageSpread, counted
 from secateur.data.dataset import Dataset
 from secateur.data.images import GRAY, image_size, load_image, read_bytes
-from secateur.data.sources import Part, is_hidden
+from secateur.data.listing import is_hidden
+from secateur.data.sources import Part
 from secateur.data.spread import RESERVOIR, Reservoir, Spread
 from secateur.data.stores import THREADS, ImageStore
 from secateur.data.survey import in_order, make_target

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from secateur.data.contract import BooleanColumn, Contract, NumericColumn
 from secateur.data.delimited import BadRow, Block, Dialect, read_blocks, sniff
 from secateur.data.encode import missing_column
 from secateur.data.images import SUFFIXES as IMAGE_SUFFIXES
+from secateur.data.listing import files_below, is_file, is_hidden, size_of
 from secateur.errors import ContractError, DataError
 
 __all__ = ["BadRow", "Block", "Part", "find_parts", "names_of", "stream"]
@@ -42,7 +44,8 @@ _KINDS: dict[str, Kind] = {
 _COMPRESSED = (".gz", ".bz2", ".zst")
 # Without a buffer Arrow holds a whole row group of a Parquet file at once.
 _BUFFER = 64 * 1024
-_BROKEN = (OSError, pa.ArrowException)
+# What Arrow raises for files that are broken, each in its own way; names may be no UTF-8.
+BROKEN = (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def find_parts(
                 index=index,
                 rows=len(chunk),
                 files=tuple(_relative(file, root) for file in chunk),
-                bytes=sum(file.stat().st_size for file in chunk),
+                bytes=sum(map(size_of, chunk)),
             )
             for index, chunk in enumerate(chunks)
         ]
@@ -135,7 +138,7 @@ def find_parts(
             kind=sort,
             index=index,
             rows=_rows(file) if sort == "parquet" else None,
-            bytes=file.stat().st_size,
+            bytes=size_of(file),
         )
         for index, (file, sort) in enumerate(tables)
     ]
@@ -183,7 +186,7 @@ def stream(
             rows = np.arange(position, position + batch.num_rows)
             position += batch.num_rows
             yield Block(pa.Table.from_batches([batch]), rows)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DataError(f"the file cannot be read: {_short(error)}.", where=part.file) from error
 
 
@@ -204,11 +207,9 @@ def names_of(part: Part, *, contract: Contract | None = None, header: bool = Tru
     try:
         parquet = part.kind == "parquet"
         schema = pq.read_schema(part.file) if parquet else _open_arrow(part.file).schema
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DataError(f"the file cannot be read: {_short(error)}.", where=part.file) from error
-    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"two columns are named {twice!r}.", where=part.file)
+    demand_once(schema.names, part)
     return schema.names
 
 
@@ -265,7 +266,7 @@ def _batches(
     part: Part, columns: Sequence[str] | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     if part.kind == "parquet":
-        with pq.ParquetFile(part.file, pre_buffer=False, buffer_size=_BUFFER) as file:
+        with open_parquet(part.file) as file:
             _demand(columns, file.schema_arrow.names, part)
             names = None if columns is None else list(columns)
             yield from file.iter_batches(batch_rows, columns=names, use_threads=False)
@@ -278,9 +279,25 @@ def _batches(
         else (reader.get_batch(i) for i in range(reader.num_record_batches))
     )
     for batch in batches:
+        # An offset that a broken file gets wrong would else be followed out of the file.
+        batch.validate(full=True)
         chosen = batch if columns is None else batch.select(list(columns))
         for start in range(0, chosen.num_rows, batch_rows):
             yield chosen.slice(start, batch_rows)
+
+
+def open_parquet(file: Path) -> pq.ParquetFile:
+    """Open a Parquet file to be streamed; checksums of pages are verified where it has them."""
+    return pq.ParquetFile(
+        file, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True
+    )
+
+
+def demand_once(names: Sequence[str], part: Part) -> None:
+    """Raise where a name stands twice."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"two columns are named {twice!r}.", where=part.file)
 
 
 def _open_arrow(file: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
@@ -293,6 +310,7 @@ def _open_arrow(file: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamRe
 
 
 def _demand(columns: Sequence[str] | None, names: Sequence[str], part: Part) -> None:
+    demand_once(names, part)
     for name in columns or ():
         if name not in names:
             raise ContractError(missing_column(name, list(names)), where=part.file)
@@ -306,15 +324,15 @@ def _find_files(source: str | Path) -> tuple[Path, list[Path]]:
     if path.is_dir():
         files = sorted(
             file
-            for file in path.rglob("*")
-            if file.is_file() and not any(map(is_hidden, file.relative_to(path).parts))
+            for file in files_below(path)
+            if is_file(file) and not any(map(is_hidden, file.relative_to(path).parts))
         )
         if not files:
             raise DataError("the folder is empty.", where=source)
         return path, files
     if glob.has_magic(str(source)):
         files = sorted(file for file in map(Path, glob.glob(str(source), recursive=True)))
-        files = [file for file in files if file.is_file()]
+        files = [file for file in files if is_file(file)]
         if not files:
             raise DataError("no file matches.", where=source)
         return _fixed_part(path), files
@@ -338,11 +356,6 @@ def _close_path(path: Path) -> str | None:
     return f"Did you mean {path.parent / close[0]}?" if close else None
 
 
-def is_hidden(name: str) -> bool:
-    """Tell whether a file or folder of this name is no data: hidden, or left by an archiver."""
-    return name.startswith((".", "__"))
-
-
 def _is_log(file: Path, root: Path) -> bool:
     """Tell whether a table lies in what Spark and Delta write beside tables, such as _delta_log."""
     return any(part.startswith("_") for part in file.relative_to(root).parts)
@@ -364,7 +377,7 @@ def _kind_of(file: Path) -> Kind | None:
 def _rows(file: Path) -> int | None:
     try:
         return pq.read_metadata(file).num_rows
-    except _BROKEN:
+    except BROKEN:
         return None  # said where the part is read, so that the other parts can be done
 
 

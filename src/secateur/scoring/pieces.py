@@ -16,15 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from secateur.data import values
 from secateur.data.contract import Contract
 from secateur.data.encode import missing_column
-from secateur.data.sources import Block, Part, stream
+from secateur.data.sources import BROKEN, BadRow, Block, Part, demand_once, open_parquet, stream
 from secateur.errors import ContractError, DataError
+from secateur.scoring.answers import raw_rows
 
 PIECE_ROWS = 2**18
 
-# A column chunk is read through a buffer of this size. Without one, Arrow holds all the bytes of
-# a row group at once, and memory follows the size of the file.
+# The bytes at each end of a file that its stamp is made of.
 _BUFFER = 64 * 1024
 
 
@@ -75,9 +76,29 @@ def read(
         ContractError: a column is not in the file.
     """
     if piece.part.kind == "parquet":
-        yield from _read_parquet(piece, columns, batch_rows)
+        blocks = _read_parquet(piece, columns, batch_rows)
     else:
-        yield from stream(piece.part, columns, contract=contract, batch_rows=batch_rows)
+        blocks = stream(piece.part, columns, contract=contract, batch_rows=batch_rows)
+    yield from map(_sifted, blocks)
+
+
+def _sifted(block: Block) -> Block:
+    """Return a block whose rows with text that is no UTF-8 are among its bad rows."""
+    table, broken = block.table, {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        mask = values.not_utf8(column)
+        for row in [] if mask is None else np.flatnonzero(mask).tolist():
+            broken.setdefault(row, f"column {name}: {values.shown(column, row)} is not UTF-8")
+    if not broken:
+        return block
+    rows = np.array(sorted(broken))
+    raw = raw_rows(table.take(pa.array(rows)))
+    bad = [
+        BadRow(int(block.rows[row]), broken[int(row)], text)
+        for row, text in zip(rows, raw, strict=True)
+    ]
+    keep = np.delete(np.arange(table.num_rows), rows)
+    return Block(table.take(pa.array(keep)), block.rows[keep], (*block.bad, *bad))
 
 
 def _ends(path: Path) -> bytes:
@@ -108,8 +129,9 @@ def _pieces_of(part: Part, rows: int) -> Iterator[Piece]:
 def _read_parquet(piece: Piece, columns: Sequence[str], batch_rows: int) -> Iterator[Block]:
     path, position = piece.part.file, piece.first
     try:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
+        with open_parquet(path) as file:
             names = file.schema_arrow.names
+            demand_once(names, piece.part)
             for name in columns:
                 if name not in names:
                     raise ContractError(missing_column(name, names), where=path)
@@ -120,6 +142,6 @@ def _read_parquet(piece: Piece, columns: Sequence[str], batch_rows: int) -> Iter
                 rows = np.arange(position, position + batch.num_rows)
                 position += batch.num_rows
                 yield Block(pa.Table.from_batches([batch]), rows)
-    except (OSError, pa.ArrowException) as error:
+    except BROKEN as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataError(f"the file cannot be read: {reason}.", where=path) from error

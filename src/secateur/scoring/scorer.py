@@ -20,7 +20,7 @@ from secateur.data.images import load_image
 from secateur.data.sources import Block
 from secateur.errors import DataError
 from secateur.formats.predictor import Predictor
-from secateur.scoring.answers import Bad, Probability, as_json, score_table
+from secateur.scoring.answers import Bad, Probability, as_json, raw_rows, score_table
 from secateur.scoring.pieces import Piece, read
 
 # Rows that go through the model at once, so that a layer's output is still in the cache when the
@@ -189,7 +189,7 @@ def _bad_rows(source: str, block: Block, checked: Checked) -> list[Bad]:
     if not checked.reasons:
         return []
     indices, reasons = zip(*checked.reasons, strict=True)
-    raw = block.table.take(pa.array(indices)).to_pylist()
+    raw = raw_rows(block.table.take(pa.array(indices)))
     return [
         Bad(source, int(block.rows[index]), reason, as_json(row))
         for index, reason, row in zip(indices, reasons, raw, strict=True)
