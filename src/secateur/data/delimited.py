@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from secateur.data.values import FALSE_WORDS, NULL_WORDS, TRUE_WORDS
+from secateur.data.values import FALSE_WORDS, NULL_WORDS, TRUE_WORDS, is_text, pc
 from secateur.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -130,31 +130,65 @@ def read_blocks(
     kinds = {name: (types or {}).get(name, pa.string()) for name in wanted}
     position = 0
     for text, whole in _records(path, dialect.start, block_bytes):
-        why = None if whole == "whole" else f"the row is {_LONG}"
-        if whole == "open":
-            why = "a quote is not closed" if _is_open(text, dialect.delimiter) else None
-        if why is None:
-            table, bad = _parse(path, text, dialect, kinds)
-        else:
-            empty = pa.schema([(name, pa.string()) for name in kinds]).empty_table()
-            table, bad = empty, [BadRow(0, why, _text(text).rstrip("\r\n"))]
-        count = table.num_rows + len(bad)
-        rows = np.arange(position, position + count)
-        if bad:
-            rows = np.delete(rows, [row.row for row in bad])
-            bad = [row._replace(row=row.row + position) for row in bad]
-        yield Block(table, rows, tuple(bad))
-        position += count
+        for table, bad in _tables(path, _as_utf8(text), whole, dialect, kinds):
+            count = table.num_rows + len(bad)
+            rows = np.arange(position, position + count)
+            if bad:
+                rows = np.delete(rows, [row.row for row in bad])
+                bad = [row._replace(row=row.row + position) for row in bad]
+            yield Block(table, rows, tuple(bad))
+            position += count
+
+
+def _tables(
+    path: Path, text: bytes, whole: _Whole, dialect: Dialect, kinds: Mapping[str, pa.DataType]
+) -> Iterator[tuple[pa.Table, list[BadRow]]]:
+    """Parse a block; where a quote that is not closed made one row of many, line by line."""
+    why = None if whole == "whole" else f"the row is {_LONG}"
+    if whole == "open":
+        why = "a quote is not closed" if _is_open(text, dialect.delimiter) else None
+    if why is not None:
+        empty = pa.schema([(name, pa.string()) for name in kinds]).empty_table()
+        yield empty, [BadRow(0, why, _text(text).rstrip("\r\n"))]
+        return
+    table, bad = _parse(path, text, dialect, kinds)
+    if whole != "whole" or not _swallowed(table, bad, kinds):
+        yield table, bad
+        return
+    lines = io.BytesIO(text).readlines()
+    odd = [place for place, line in enumerate(lines) if line.count(b'"') % 2]
+    start = 0
+    for place, after in zip(odd, [*odd[1:], None], strict=True):
+        if place < start:
+            continue
+        if place > start:
+            yield _parse(path, b"".join(lines[start:place]), dialect, kinds)
+        start = place + 1
+        if after is not None:
+            table, bad = _parse(path, b"".join(lines[place : after + 1]), dialect, kinds)
+            if not bad and not _swallowed(table, bad, kinds):
+                yield table, bad
+                start = after + 1
+                continue
+        yield from _tables(path, lines[place], "open", dialect, kinds)
+    if start < len(lines):
+        yield _parse(path, b"".join(lines[start:]), dialect, kinds)
+
+
+def _swallowed(table: pa.Table, bad: Sequence[BadRow], kinds: Mapping[str, pa.DataType]) -> bool:
+    """Tell whether a line end stands where none can be: in a bad row, or in what is not text."""
+    if any("\n" in row.raw.rstrip("\r\n") for row in bad):
+        return True
+    return any(
+        pc.any(pc.match_substring(table.column(name), "\n")).as_py()
+        for name, kind in kinds.items()
+        if not is_text(kind) and is_text(table.column(name).type)
+    )
 
 
 def _parse(
     path: Path, text: bytes, dialect: Dialect, kinds: Mapping[str, pa.DataType]
 ) -> tuple[pa.Table, list[BadRow]]:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        # Arrow would pass over a row of too many fields without a word where it is not UTF-8.
-        text = _text(text).encode()
     try:
         return _arrow(text, dialect, kinds)
     except pa.ArrowInvalid:
@@ -307,6 +341,18 @@ def _delimiter(lines: list[str]) -> str:
         scores[delimiter] = (agreeing / len(lines) if count else 0.0, count)
     best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
     return best if scores[best][1] else ","
+
+
+def _as_utf8(text: bytes) -> bytes:
+    """Return text that is all UTF-8.
+
+    Arrow would pass over a row of too many fields without a word where it is not.
+    """
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return _text(text).encode()
+    return text
 
 
 def _text(data: bytes) -> str:
