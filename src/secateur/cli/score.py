@@ -40,6 +40,13 @@ def score(
             metavar="SHARE",
         ),
     ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            "--runtime",
+            help="onnxruntime, openvino, litert, or auto: the fastest one, measured.",
+        ),
+    ] = "onnxruntime",
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write the probability of every class.")
     ] = False,
@@ -69,6 +76,7 @@ def score(
                 threads=threads,
                 batch_rows=batch_rows,
                 max_bad=allowed,
+                runtime=runtime,  # type: ignore[arg-type]
                 probability="all" if all_probabilities else True,
                 progress=_Meter(progress, task),
             )
@@ -78,6 +86,19 @@ def score(
     if json:
         sink.as_json(tally.model_dump(mode="json"))
         return
+    if tally.tried:
+        sink.table(
+            "measured on the first rows",
+            ("runtime", "rows a call", "threads", "rows/s"),
+            [
+                (trial.runtime, f"{trial.chunk:,}", trial.threads, f"{trial.rows_per_second:,.0f}")
+                for trial in tally.tried
+            ],
+        )
+    sink.result(
+        f"{tally.runtime}, {tally.chunk:,} rows a call, "
+        f"{tally.threads} thread{'' if tally.threads == 1 else 's'}"
+    )
     sink.result(tally.summary())
     if tally.quarantined or tally.unread:
         sink.result(f"reasons: {out / 'quarantine'}")

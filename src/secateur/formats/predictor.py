@@ -29,6 +29,7 @@ class Predictor:
         threads: int = 1,
         *,
         runtime: str = "onnxruntime",
+        rows: int = 1,
     ):
         """Open the model.
 
@@ -36,6 +37,8 @@ class Predictor:
             artifact: an artifact, or the folder of one, which is then checked.
             threads: how many cores one call of `predict` may use.
             runtime: "onnxruntime", "openvino", or "litert" where the artifact has a file for it.
+            rows: the usual number of rows of a call, for which other runtimes than ONNX Runtime are
+                made ready; fewer rows take them as long.
 
         Raises:
             ModelError: there is no such runtime.
@@ -48,7 +51,7 @@ class Predictor:
             path = self.artifact.model_path
             self._run = _OneForAll(path, self.manifest.outputs[0].name, threads)
         else:
-            self._run = OneForEach(model_file(self.artifact, runtime), runtime, threads)
+            self._run = OneForEach(model_file(self.artifact, runtime), runtime, threads, rows)
 
     @property
     def manifest(self) -> Manifest:
@@ -100,18 +103,18 @@ class OneForEach:
     Such a runner is made for one number of rows; fewer rows are filled up with rows of zeros.
     """
 
-    def __init__(self, path: Path, runtime: str, threads: int):
+    def __init__(self, path: Path, runtime: str, threads: int, rows: int = 1):
         """Open the first one, so that a file that cannot be opened says so at once."""
         self._open = partial(open_runner, path, runtime, threads)
         self._own = threading.local()
         self._own.runner = self._open()
-        self._own.rows = 0
+        self._own.rows = self._rows = rows
 
     def __call__(self, feed: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the model's first output for arrays by input name."""
         own = self._own
         if not hasattr(own, "runner"):
-            own.runner, own.rows = self._open(), 0
+            own.runner, own.rows = self._open(), self._rows
         rows = len(next(iter(feed.values())))
         own.rows = max(own.rows, rows)
         named = _named(own.runner.inputs, feed)

@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,12 +24,14 @@ from secateur.errors import (
 from secateur.files import write_whole
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
+from secateur.formats.runners import check_runtime
 from secateur.scoring.answers import RESERVED, Probability, probability_columns
-from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger
+from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger, job_in
 from secateur.scoring.local import run_local
 from secateur.scoring.pieces import Piece, cut
-from secateur.scoring.scorer import Scorer
+from secateur.scoring.scorer import Scorer, usual_chunk
 from secateur.scoring.tally import Tally
+from secateur.scoring.tune import Setup, choose
 
 TALLY = "tally.json"
 Progress = Callable[[int, int, int], None]
@@ -48,6 +51,7 @@ def score(
     max_bad: float | None = None,
     probability: Probability = True,
     engine: Literal["local"] = "local",
+    runtime: Literal["auto", "onnxruntime", "openvino", "litert"] = "onnxruntime",
     progress: Progress | None = None,
     resume: bool = True,
 ) -> Tally:
@@ -67,11 +71,14 @@ def score(
         source: raw data as the model's training data was.
         out: a folder that is new, empty, or holds the same job.
         keys: columns to carry over to the scores; where None, those of the contract.
-        threads: how many cores to use; where None, all.
+        threads: how many cores to use; where None, all, or as many as pay with runtime "auto".
         batch_rows: how many rows are read at a time; where None, what fits.
         max_bad: the largest share of rows, 0 to 1, that may be bad; where None, any.
         probability: write the probability of the predicted class, of "all" classes, or none.
         engine: where the work is done.
+        runtime: what runs the model. "auto" measures, on the first rows, which of the installed
+            runtimes, how many rows a call and how many threads are fastest. A job that goes on uses
+            what it was begun with.
         progress: called now and then with the rows, the parts that are done, and all parts.
         resume: where False, refuse a folder that holds a job.
 
@@ -80,6 +87,7 @@ def score(
         DataError: there is no data, or none of it can be read.
         ContractError: no file has all the columns that are needed.
         OutputError: `out` holds something else or is in use, or the disk is full.
+        MissingExtraError: the runtime is not installed.
         TooManyBadRowsError: more rows are bad than `max_bad` allows; what was done is kept.
 
     Example:
@@ -87,7 +95,7 @@ def score(
         '1,000,000 rows: 999,998 scored, 2 quarantined; 0.9 s, 1,111,111 rows/s'
     """
     began = time.perf_counter()
-    workers = _threads(threads)
+    cores = _threads(threads)
     _check_options(batch_rows, max_bad, engine)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     contract = _contract_of(artifact)
@@ -96,15 +104,21 @@ def score(
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
     out = Path(out)
     _check_apart(out, source, parts)
+    if runtime != "auto":
+        check_runtime(runtime)
     scorer = Scorer(Predictor(artifact), contract, keys, probability, batch_rows)
     _check_columns(parts, scorer.columns, contract)
     pieces = cut(parts)
+    setup = _setup(scorer, pieces, out, runtime, threads, cores)
+    scorer = _set_up(scorer, setup)
     job = Job(
         model=artifact.model_sha256,
         contract=contract.fingerprint(),
         source=str(Path(parts[0].root).resolve()),
         keys=keys,
         probability=probability,
+        runtime=setup.runtime,
+        chunk=setup.chunk,
     )
     with Ledger(out, job, resume=resume) as ledger:
         todo = list(_to_do(pieces, ledger))
@@ -120,7 +134,7 @@ def score(
 
         _check_share(ledger, max_bad, len(pieces))
         tick(0)
-        run_local(scorer, out, todo, threads=workers, done=done, tick=tick)
+        run_local(scorer, out, todo, threads=setup.threads, done=done, tick=tick)
         seconds = time.perf_counter() - began
         tally = Tally(
             parts=len(ledger.entries),
@@ -132,9 +146,38 @@ def score(
             bytes=sum(part.bytes for part in parts),
             seconds=round(seconds, 3),
             rows_per_second=round((ledger.counts["rows"] - before) / seconds, 1),
+            runtime=setup.runtime,
+            chunk=setup.chunk or usual_chunk(contract),
+            threads=setup.threads,
+            tried=setup.tried,
         )
         write_whole(out / TALLY, tally.model_dump_json(indent=2) + "\n")
     return tally
+
+
+def _setup(
+    scorer: Scorer,
+    pieces: Sequence[Piece],
+    out: Path,
+    runtime: str,
+    threads: int | None,
+    cores: int,
+) -> Setup:
+    """Return how to run the job: as asked, as it was begun, or as measured."""
+    if runtime != "auto":
+        return Setup(runtime, None, cores)
+    begun = job_in(out)
+    if begun is not None:
+        return Setup(begun.runtime, begun.chunk, cores)
+    return choose(scorer, pieces, threads=threads, cores=cores)
+
+
+def _set_up(scorer: Scorer, setup: Setup) -> Scorer:
+    if setup.runtime == "onnxruntime":
+        return replace(scorer, chunk_rows=setup.chunk)
+    chunk = setup.chunk or usual_chunk(scorer.contract)
+    predictor = Predictor(scorer.predictor.artifact, runtime=setup.runtime, rows=chunk)
+    return replace(scorer, predictor=predictor, chunk_rows=setup.chunk)
 
 
 def _to_do(pieces: Sequence[Piece], ledger: Ledger) -> Iterator[tuple[int, Piece]]:

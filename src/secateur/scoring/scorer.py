@@ -51,13 +51,19 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """An artifact's model with what to write beside its predictions."""
+    """An artifact's model with what to write beside its predictions.
+
+    Attributes:
+        block_rows: the rows that are read at a time; where None, what fits.
+        chunk_rows: the rows of one call of the model; where None, what suits a cache.
+    """
 
     predictor: Predictor
     contract: Contract
     keys: tuple[str, ...] = ()
     probability: Probability = True
     block_rows: int | None = None
+    chunk_rows: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -170,12 +176,22 @@ class Scorer:
 
     @property
     def _row_bytes(self) -> int:
-        shapes = [shape for shape, _ in self.contract.inputs().values()]
-        return max(1, 4 * sum(int(np.prod(shape)) for shape in shapes))
+        return row_bytes(self.contract)
 
     @property
     def _chunk(self) -> int:
-        return max(1, min(CHUNK_ROWS, _CHUNK_BYTES // self._row_bytes))
+        return self.chunk_rows or usual_chunk(self.contract)
+
+
+def row_bytes(contract: Contract) -> int:
+    """Return the size of one row as the model's input."""
+    shapes = [shape for shape, _ in contract.inputs().values()]
+    return max(1, 4 * sum(int(np.prod(shape)) for shape in shapes))
+
+
+def usual_chunk(contract: Contract) -> int:
+    """Return how many rows go through the model at once, where nothing was measured."""
+    return max(1, min(CHUNK_ROWS, _CHUNK_BYTES // row_bytes(contract)))
 
 
 _NOT_FINITE = "the model's output is not a finite number"
