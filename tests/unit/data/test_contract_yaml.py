@@ -1,11 +1,13 @@
 """A contract is edited as YAML; what older versions wrote is read, and keeps its fingerprint."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secateur.data.contract import (
@@ -44,6 +46,7 @@ TREES = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES)
 def test_text_comes_back_as_text(tree):
     assert from_yaml(to_yaml(tree).encode()) == tree
@@ -153,3 +156,14 @@ def test_kinds_have_their_defaults():
     assert not BooleanColumn(name="x").fills
     assert CategoricalColumn(name="x", vocabulary=("a",), nullable=True).fills
     assert Target(name="y").spread is None
+
+
+def test_the_example_of_the_documentation_is_a_contract(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "checking.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    path = tmp_path / "contract.yaml"
+    path.write_text(example, encoding="utf-8")
+    contract = Contract.load(path)
+    assert contract.columns[0].spread.rows == 3000
+    assert contract.classes == ("no", "yes")
+    assert Contract.load(contract.save(tmp_path / "again.yaml")) == contract

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secateur.data.delimited import read_blocks, sniff
@@ -42,7 +42,7 @@ def test_line_ends_inside_quotes_are_kept_beside_a_quote_that_is_not_closed(tmp_
     assert set(bad) == {1, 3}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(30, 200))
 def test_any_rows_with_open_quotes(tmp_path_factory, opened, block_bytes):
     path = tmp_path_factory.mktemp("quotes") / "t.csv"
