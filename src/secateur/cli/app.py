@@ -8,6 +8,7 @@ import typer
 
 import secateur
 from secateur.cli import (
+    check,
     compare,
     demo,
     explore,
@@ -66,6 +67,7 @@ _COMMANDS = (
     ("inspect", inspect.inspect, "Show a model's layers, costs, and what can be pruned."),
     ("plan", plan.plan, "Show what would be cut, without cutting it."),
     ("export", export.export, "Write a model as ONNX, ready to score."),
+    ("check", check.check, "Tell how data differs from the training data."),
     ("score", score.score, "Score any amount of data into Parquet files."),
     ("report", report.report, "Write the report of a run again."),
     ("demo", demo.demo, "Do all of it on handwritten digits."),

@@ -18,7 +18,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="The folder to make.", metavar="ARTIFACT")],
     contract: Annotated[
         Path | None,
-        typer.Option("--contract", help="What a valid row is: contract.json of an artifact."),
+        typer.Option("--contract", help="What a valid row is: a contract (JSON or YAML)."),
     ] = None,
     data: Annotated[
         Path | None,
@@ -30,6 +30,9 @@ def export(
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="The largest difference from the Keras model.")
     ] = 1e-3,
+    litert: Annotated[
+        bool, typer.Option("--litert", help="Write a file for LiteRT beside the one in ONNX.")
+    ] = False,
 ) -> None:
     """Write a model as ONNX with all that scoring needs, and check it against the Keras model.
 
@@ -57,7 +60,7 @@ def export(
         if data is not None:
             dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
             kept, sample = dataset.contract, dataset.train.sample(64)[0]
-        made = write(loaded, out, contract=kept, sample=sample, tolerance=tolerance)
+        made = write(loaded, out, contract=kept, sample=sample, tolerance=tolerance, litert=litert)
     sink.notes(notes)
     parity = made.manifest.parity
     sink.result(

@@ -55,6 +55,13 @@ def score(
             metavar="SHARE",
         ),
     ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            "--runtime",
+            help="onnxruntime, openvino, litert, or auto: the fastest one, measured.",
+        ),
+    ] = "onnxruntime",
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write the probability of every class.")
     ] = False,
@@ -82,7 +89,7 @@ def score(
     """
     from secateur.scoring.score import score as score_data
 
-    share = None if max_bad is None else _share(max_bad)
+    allowed = None if max_bad is None else share(max_bad)
     columns = (
         "{task.description}",
         "{task.fields[rows]:,} rows",
@@ -99,7 +106,8 @@ def score(
                 keys=key or None,
                 threads=threads,
                 batch_rows=batch_rows,
-                max_bad=share,
+                max_bad=allowed,
+                runtime=runtime,  # type: ignore[arg-type]
                 probability="all" if all_probabilities else True,
                 columns="all" if append else "keys",
                 compression=compression.value,
@@ -111,6 +119,19 @@ def score(
     if json:
         sink.as_json(tally.model_dump(mode="json"))
         return
+    if tally.tried:
+        sink.table(
+            "measured on the first rows",
+            ("runtime", "rows a call", "threads", "rows/s"),
+            [
+                (trial.runtime, f"{trial.chunk:,}", trial.threads, f"{trial.rows_per_second:,.0f}")
+                for trial in tally.tried
+            ],
+        )
+    sink.result(
+        f"{tally.runtime}, {tally.chunk:,} rows a call, "
+        f"{tally.threads} thread{'' if tally.threads == 1 else 's'}"
+    )
     sink.result(tally.summary())
     if tally.quarantined or tally.unread:
         sink.result(f"reasons: {Path(out, 'quarantine')}")
@@ -149,14 +170,14 @@ class _Meter:
         update(self._task, rows=rows, parts=parts, all=all_parts, speed=speed)
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
     """Read "1%" or "0.01"."""
     try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
+        found = -1.0
+    if not 0 <= found <= 1:
         raise SecateurError(
             f"{text!r} is not a share of the rows.", where="--max-bad", mend="Write 1% or 0.01."
         )
-    return share
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from secateur.errors import ContractError, DataError, StoreError
 # Without a buffer Arrow holds a whole row group of a Parquet file at once.
 _BUFFER = 64 * 1024
 _WHAT = "the file cannot be read"
-_BROKEN = (OSError, pa.ArrowException)
+_BROKEN = (OSError, ValueError, OverflowError, pa.ArrowException)
 
 
 def parquet_batches(
@@ -35,7 +36,9 @@ def parquet_batches(
     # From a store a row group comes in few large requests, and is held as a whole; here it is
     # read bit by bit.
     far = isinstance(file, Place)
-    options: dict[str, Any] = {"pre_buffer": far} | ({} if far else {"buffer_size": _BUFFER})
+    # Checksums of pages are verified where a file has them.
+    options: dict[str, Any] = {"pre_buffer": far, "page_checksum_verification": True}
+    options |= {} if far else {"buffer_size": _BUFFER}
     with told(file, _WHAT), open_file(file) as source, pq.ParquetFile(source, **options) as parquet:
         demand(columns, parquet.schema_arrow.names, file)
         names = None if columns is None else list(columns)
@@ -66,6 +69,8 @@ def arrow_batches(
             else (reader.get_batch(i) for i in range(reader.num_record_batches))
         )
         for batch in batches:
+            # An offset that a broken file gets wrong would else be followed out of the file.
+            batch.validate(full=True)
             chosen = batch if columns is None else batch.select(list(columns))
             for start in range(0, chosen.num_rows, batch_rows):
                 yield chosen.slice(start, batch_rows)
@@ -79,9 +84,7 @@ def names_of(file: Path | Place, *, parquet: bool) -> list[str]:
     """
     with told(file, _WHAT), open_file(file) as source:
         names = (pq.read_schema(source) if parquet else _open_arrow(source).schema).names
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"two columns are named {twice!r}.", where=file)
+    demand((), names, file)
     return names
 
 
@@ -94,7 +97,10 @@ def count_rows(files: Sequence[Path | Place | None]) -> list[int | None]:
 
 
 def demand(columns: Sequence[str] | None, names: Sequence[str], file: Path | Place) -> None:
-    """Raise a `ContractError` where a file lacks a column."""
+    """Raise where a file lacks a column, or names two alike."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"two columns are named {twice!r}.", where=file)
     for name in columns or ():
         if name not in names:
             raise ContractError(missing_column(name, list(names)), where=file)

@@ -7,132 +7,61 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from secateur.data.columns import (
+    DATE_FEATURES,
+    DAY_US,
+    FLOAT32_MAX,
+    BooleanColumn,
+    CategoricalColumn,
+    Column,
+    DatetimeColumn,
+    Frozen,
+    ListColumn,
+    NumericColumn,
+    describe_number,
+    feature_moments,
+    feature_names,
+    has_indicator,
+    iso_to_us,
+    us_to_iso,
+)
+from secateur.data.spread import Spread
+from secateur.data.texts import from_yaml, to_yaml
 from secateur.errors import ContractError
 from secateur.files import write_whole
 
-VERSION = 1
-MAX_CONTRACT_BYTES = 64 * 2**20
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-DAY_US = 86_400_000_000
-MIN_DATE_SLACK_US = 3653 * DAY_US
-DATE_FEATURES = (
-    "hour sin",
-    "hour cos",
-    "weekday sin",
-    "weekday cos",
-    "yearday sin",
-    "yearday cos",
-    "date",
-)
-# The date runs from 0 to 1 over the data; the others are sine and cosine of a full turn.
-_DATE_MEAN = (0.0,) * 6 + (0.5,)
-_DATE_VARIANCE = (0.5,) * 6 + (1 / 12,)
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _limits(low: float, high: float) -> tuple[float, float]:
-    """Return the least and greatest value allowed: one span beyond what was seen, each side."""
-    span = (high - low) or max(1.0, abs(high))
-    return max(low - span, -FLOAT32_MAX), min(high + span, FLOAT32_MAX)
-
-
-class NumericColumn(_Frozen):
-    """A number: `mean` and `std` of the training split, `low` and `high` of all rows read."""
-
-    kind: Literal["numeric"] = "numeric"
-    name: str
-    nullable: bool = False
-    mean: float = 0.0
-    std: float = 1.0
-    low: float
-    high: float
-    integer: bool = False
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The least and the greatest value allowed: one span beyond `low` and `high`."""
-        return _limits(self.low, self.high)
-
-
-class CategoricalColumn(_Frozen):
-    """A word out of a vocabulary: code 0 is unknown or missing, code i + 1 is `vocabulary[i]`."""
-
-    kind: Literal["categorical"] = "categorical"
-    name: str
-    nullable: bool = False
-    vocabulary: tuple[str, ...]
-
-
-class BooleanColumn(_Frozen):
-    """True or false."""
-
-    kind: Literal["boolean"] = "boolean"
-    name: str
-    nullable: bool = False
-
-
-class DatetimeColumn(_Frozen):
-    """A date or a moment, in UTC where it names a zone. `low` and `high` are ISO 8601.
-
-    Time moves on by nature, so what is allowed reaches at least ten years beyond what was seen.
-    """
-
-    kind: Literal["datetime"] = "datetime"
-    name: str
-    nullable: bool = False
-    low: str
-    high: str
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """`low` and `high` in microseconds since 1970."""
-        return iso_to_us(self.low), iso_to_us(self.high)
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """The first and the last moment allowed, in microseconds since 1970."""
-        low, high = self.span
-        slack = max(high - low, MIN_DATE_SLACK_US)
-        return low - slack, high + slack
-
-
-class ListColumn(_Frozen):
-    """A list of `length` numbers in one cell: one whole sample of a sequence."""
-
-    kind: Literal["list"] = "list"
-    name: str
-    nullable: bool = False
-    length: int = Field(gt=0)
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    low: float
-    high: float
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The least and the greatest value allowed: one span beyond `low` and `high`."""
-        return _limits(self.low, self.high)
-
-
-Column = Annotated[
-    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ListColumn,
-    Field(discriminator="kind"),
+__all__ = [
+    "DATE_FEATURES",
+    "DAY_US",
+    "FLOAT32_MAX",
+    "BooleanColumn",
+    "CategoricalColumn",
+    "Contract",
+    "DatetimeColumn",
+    "ImageSpec",
+    "ImageSpread",
+    "ListColumn",
+    "NumericColumn",
+    "Target",
+    "counted",
+    "describe_number",
+    "iso_to_us",
+    "us_to_iso",
 ]
 
+VERSION = 1
+MAX_CONTRACT_BYTES = 64 * 2**20
+YAML = (".yaml", ".yml")
 
-class Target(_Frozen):
+
+class Target(Frozen):
     """What the model predicts.
 
     Attributes:
@@ -140,12 +69,14 @@ class Target(_Frozen):
         classes: the names of the classes in the order of their codes; None for regression.
         above: where a number was turned into two classes, the number; classes are "<= x", "> x".
         labels: what stands in the data for each class, where the classes were given other names.
+        spread: the share of each class, or of numbers, in the training split.
     """
 
     name: str
     classes: tuple[str, ...] | None = None
     above: float | None = None
     labels: tuple[str, ...] | None = None
+    spread: Spread | None = None
 
     @property
     def raw(self) -> tuple[str, ...]:
@@ -153,7 +84,21 @@ class Target(_Frozen):
         return self.labels or self.classes or ()
 
 
-class ImageSpec(_Frozen):
+class ImageSpread(Frozen):
+    """What the training images were like as files.
+
+    Attributes:
+        brightness: of the mean of each image, 0 (black) to 255, as the model sees it.
+        pixels: of height times width of each file.
+        gray: the share of the files without colour.
+    """
+
+    brightness: Spread
+    pixels: Spread
+    gray: float = Field(ge=0, le=1)
+
+
+class ImageSpec(Frozen):
     """How an image file becomes an array of (height, width, channels), uint8.
 
     `resize` is one of three rules, all bilinear with anti-aliasing:
@@ -171,6 +116,7 @@ class ImageSpec(_Frozen):
     resize: Literal["stretch", "fit", "crop"] = "stretch"
     max_pixels: int = Field(default=89_478_485, gt=0)
     max_bytes: int = Field(default=64 * 2**20, gt=0)
+    spread: ImageSpread | None = None
 
     @property
     def channels(self) -> int:
@@ -183,7 +129,7 @@ class ImageSpec(_Frozen):
         return self.height, self.width, self.channels
 
 
-class Contract(_Frozen):
+class Contract(Frozen):
     """What a valid row is: columns, types, ranges, vocabularies, and the target.
 
     Attributes:
@@ -249,10 +195,10 @@ class Contract(_Frozen):
 
     def features(self) -> tuple[str, ...]:
         """Name each position of the numeric input, in order."""
-        plain = [name for column in self.columns for name in _feature_names(column)]
+        plain = [name for column in self.columns for name in feature_names(column)]
         if self.kind != "table":
             return tuple(plain)
-        missing = [f"{c.name} is missing" for c in self.columns if _has_indicator(c)]
+        missing = [f"{c.name} is missing" for c in self.columns if has_indicator(c)]
         return tuple(plain + missing)
 
     def categorical(self) -> tuple[CategoricalColumn, ...]:
@@ -284,7 +230,7 @@ class Contract(_Frozen):
         if self.kind == "image":
             assert self.image is not None
             return np.zeros(self.image.channels, "float32"), np.ones(self.image.channels, "float32")
-        pairs = [pair for column in self.columns for pair in _feature_moments(column)]
+        pairs = [pair for column in self.columns for pair in feature_moments(column)]
         mean, variance = (
             (np.array(side, "float64") for side in zip(*pairs, strict=True))
             if pairs
@@ -300,23 +246,27 @@ class Contract(_Frozen):
             variance = (variance + (mean - total) ** 2).mean(axis=0)
             mean = total
         if self.kind == "table":
-            extra = sum(map(_has_indicator, self.columns))
+            extra = sum(map(has_indicator, self.columns))
             mean = np.concatenate([mean, np.zeros(extra)])
             variance = np.concatenate([variance, np.ones(extra)])
         flat = variance < 1e-12 * np.maximum(1.0, mean**2)
         return mean.astype("float32"), np.where(flat, 1.0, variance).astype("float32")
 
     def save(self, path: str | Path) -> Path:
-        """Write the contract as JSON and return the path.
+        """Write the contract and return the path: as YAML where it ends so, else as JSON.
 
         Raises:
             OutputError: the file cannot be written.
         """
+        if Path(path).suffix in YAML:
+            tree = self.model_dump(mode="json", exclude_none=True)
+            tree["columns"] = list(map(_named_first, tree["columns"]))
+            return write_whole(path, to_yaml(tree))
         return write_whole(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Contract:
-        """Read a contract that `save` wrote.
+        """Read a contract that `save` wrote, or that a person edited.
 
         Raises:
             ContractError: the file is missing, too large, or not a contract.
@@ -328,38 +278,28 @@ class Contract(_Frozen):
                     f"the file has {path.stat().st_size:,} bytes; no contract is that large.",
                     where=path,
                 )
-            return cls.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise ContractError(
                 f"the contract cannot be read: {error.strerror or error}.", where=path
             ) from error
+        try:
+            if path.suffix in YAML:
+                return cls.model_validate(from_yaml(content))
+            return cls.model_validate_json(content)
         except ValidationError as error:
             raise ContractError(f"not a contract: {_first(error)}.", where=path) from error
+        except ValueError as error:
+            raise ContractError(f"not a contract: {error}.", where=path) from error
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the contract's canonical JSON, in hex."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Return the SHA-256 of the contract's canonical JSON, in hex.
+
+        How values were spread is left out: it decides on nothing that happens to a row.
+        """
+        tree = _without_spreads(self.model_dump(mode="json"))
+        text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def iso_to_us(text: str) -> int:
-    """Return an ISO 8601 moment as microseconds since 1970, UTC where it names no zone."""
-    moment = datetime.fromisoformat(text)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-
-
-def us_to_iso(microseconds: int) -> str:
-    """Return microseconds since 1970 as ISO 8601, without a zone."""
-    text = str(np.datetime64(int(microseconds), "us"))
-    return text.removesuffix(".000000")
-
-
-def describe_number(value: float) -> str:
-    """Write a number the short way: 15 for 15.0."""
-    whole = math.isfinite(value) and value == int(value) and abs(value) < 1e15
-    return str(int(value)) if whole else repr(float(value))
 
 
 def counted(count: int, noun: str) -> str:
@@ -367,31 +307,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _has_indicator(column: Any) -> bool:
-    return column.nullable and not isinstance(column, CategoricalColumn)
+def _without_spreads(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_spreads(inner) for k, inner in value.items() if k != "spread"}
+    return [_without_spreads(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _feature_names(column: Any) -> tuple[str, ...]:
-    if isinstance(column, CategoricalColumn):
-        return ()
-    if isinstance(column, DatetimeColumn):
-        return tuple(f"{column.name} {feature}" for feature in DATE_FEATURES)
-    if isinstance(column, ListColumn):
-        return tuple(f"{column.name}[{i}]" for i in range(column.length))
-    return (column.name,)
-
-
-def _feature_moments(column: Any) -> list[tuple[float, float]]:
-    """Return (mean, variance) of each feature; a missing value is filled with the mean."""
-    if isinstance(column, CategoricalColumn):
-        return []
-    if isinstance(column, DatetimeColumn):
-        return list(zip(_DATE_MEAN, _DATE_VARIANCE, strict=True))
-    if isinstance(column, BooleanColumn):
-        return [(0.5, 0.25)]
-    if isinstance(column, ListColumn):
-        return [(mean, std**2) for mean, std in zip(column.mean, column.std, strict=True)]
-    return [(column.mean, column.std**2)]
+def _named_first(column: dict[str, Any]) -> dict[str, Any]:
+    first = {key: column[key] for key in ("name", "kind")}
+    last = {key: column[key] for key in ("spread",) if key in column}
+    return {**first, **{k: v for k, v in column.items() if k not in {*first, *last}}, **last}
 
 
 def _first(error: ValidationError) -> str:

@@ -13,25 +13,30 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from secateur.data.places import Place, failure, open_stream
-from secateur.data.values import FALSE_WORDS, NULL_WORDS, TRUE_WORDS
+from secateur.data.values import FALSE_WORDS, NULL_WORDS, TRUE_WORDS, is_text, pc
 from secateur.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
 BLOCK_BYTES = 4 * 2**20
 MAX_RECORD_BYTES = 16 * 2**20
 _SAMPLE_BYTES = 256 * 2**10
+_SHOWN_BYTES = 1024
+_LONG = f"longer than {MAX_RECORD_BYTES // 2**20} MiB"
 _BOMS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+
+
+_Whole = Literal["whole", "open", "long"]
 
 
 class BadRow(NamedTuple):
@@ -74,15 +79,20 @@ def sniff(path: Path | Place, *, header: bool = True) -> Dialect:
     sample = b""
     for chunk in _utf8(path, _SAMPLE_BYTES):
         sample += chunk
-        if len(sample) >= _SAMPLE_BYTES and b"\n" in sample:
+        if len(sample) >= _SAMPLE_BYTES and b"\n" in chunk:
             break
+        if len(sample) > MAX_RECORD_BYTES and b"\n" not in sample:
+            raise DataError(f"the first line is {_LONG}.", where=path)
     blank = len(sample) - len(sample.lstrip(b"\r\n"))
     if blank == len(sample):
         raise DataError("the file is empty.", where=path)
     stop = _first_record(sample, blank)
     delimiter = _delimiter(_lines(sample[blank:]))
     record = _text(sample[blank:stop]).rstrip("\r\n")
-    fields = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter))
+    try:
+        fields = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise DataError(f"the first line cannot be read: {error}.", where=path) from error
     if not header:
         return Dialect(delimiter, tuple(map(str, range(len(fields)))), blank)
     names = tuple(name.strip() or f"Unnamed: {i}" for i, name in enumerate(fields))
@@ -120,19 +130,65 @@ def read_blocks(
     wanted = tuple(dialect.names if columns is None else columns)
     kinds = {name: (types or {}).get(name, pa.string()) for name in wanted}
     position = 0
-    for text, closed in _records(path, dialect.start, block_bytes):
-        if closed or not _is_open(text, dialect.delimiter):
-            table, bad = _parse(path, text, dialect, kinds)
-        else:
-            empty = pa.schema([(name, pa.string()) for name in kinds]).empty_table()
-            table, bad = empty, [BadRow(0, "a quote is not closed", _text(text).rstrip("\r\n"))]
-        count = table.num_rows + len(bad)
-        rows = np.arange(position, position + count)
-        if bad:
-            rows = np.delete(rows, [row.row for row in bad])
-            bad = [row._replace(row=row.row + position) for row in bad]
-        yield Block(table, rows, tuple(bad))
-        position += count
+    for text, whole in _records(path, dialect.start, block_bytes):
+        for table, bad in _tables(path, _as_utf8(text), whole, dialect, kinds):
+            count = table.num_rows + len(bad)
+            rows = np.arange(position, position + count)
+            if bad:
+                rows = np.delete(rows, [row.row for row in bad])
+                bad = [row._replace(row=row.row + position) for row in bad]
+            yield Block(table, rows, tuple(bad))
+            position += count
+
+
+def _tables(
+    path: Path | Place,
+    text: bytes,
+    whole: _Whole,
+    dialect: Dialect,
+    kinds: Mapping[str, pa.DataType],
+) -> Iterator[tuple[pa.Table, list[BadRow]]]:
+    """Parse a block; where a quote that is not closed made one row of many, line by line."""
+    why = None if whole == "whole" else f"the row is {_LONG}"
+    if whole == "open":
+        why = "a quote is not closed" if _is_open(text, dialect.delimiter) else None
+    if why is not None:
+        empty = pa.schema([(name, pa.string()) for name in kinds]).empty_table()
+        yield empty, [BadRow(0, why, _text(text).rstrip("\r\n"))]
+        return
+    table, bad = _parse(path, text, dialect, kinds)
+    if whole != "whole" or not _swallowed(table, bad, kinds):
+        yield table, bad
+        return
+    lines = io.BytesIO(text).readlines()
+    odd = [place for place, line in enumerate(lines) if line.count(b'"') % 2]
+    start = 0
+    for place, after in zip(odd, [*odd[1:], None], strict=True):
+        if place < start:
+            continue
+        if place > start:
+            yield _parse(path, b"".join(lines[start:place]), dialect, kinds)
+        start = place + 1
+        if after is not None:
+            table, bad = _parse(path, b"".join(lines[place : after + 1]), dialect, kinds)
+            if not bad and not _swallowed(table, bad, kinds):
+                yield table, bad
+                start = after + 1
+                continue
+        yield from _tables(path, lines[place], "open", dialect, kinds)
+    if start < len(lines):
+        yield _parse(path, b"".join(lines[start:]), dialect, kinds)
+
+
+def _swallowed(table: pa.Table, bad: Sequence[BadRow], kinds: Mapping[str, pa.DataType]) -> bool:
+    """Tell whether a line end stands where none can be: in a bad row, or in what is not text."""
+    if any("\n" in row.raw.rstrip("\r\n") for row in bad):
+        return True
+    return any(
+        pc.any(pc.match_substring(table.column(name), "\n")).as_py()
+        for name, kind in kinds.items()
+        if not is_text(kind) and is_text(table.column(name).type)
+    )
 
 
 def _parse(
@@ -142,14 +198,10 @@ def _parse(
         return _arrow(text, dialect, kinds)
     except pa.ArrowInvalid:
         pass
-    plain = dict.fromkeys(kinds, pa.string())
     try:
-        table, bad = _arrow(text, dialect, plain)
-    except pa.ArrowInvalid:
-        try:
-            table, bad = _arrow(_text(text).encode(), dialect, plain)
-        except pa.ArrowInvalid as error:
-            raise DataError(f"the text cannot be parsed: {error}.", where=path) from error
+        table, bad = _arrow(text, dialect, dict.fromkeys(kinds, pa.string()))
+    except pa.ArrowInvalid as error:
+        raise DataError(f"the text cannot be parsed: {error}.", where=path) from error
     for index, (name, kind) in enumerate(kinds.items()):
         try:
             table = table.set_column(index, name, table.column(index).cast(kind))
@@ -203,38 +255,45 @@ def _utf8(path: Path | Place, block_bytes: int) -> Iterator[bytes]:
                 text = decoder.decode(first).encode() if decoder else first
                 yield text.replace(b"\r", b"\n") if old_ends else text
                 first = stream.read(block_bytes)
+            if decoder:
+                decoder.decode(b"", final=True)
     except (OSError, UnicodeError) as error:
         raise failure("the file cannot be read", path, error) from error
 
 
-def _records(path: Path | Place, start: int, block_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield (text, True) for blocks of whole records, which may hold line ends inside quotes.
+def _records(path: Path | Place, start: int, block_bytes: int) -> Iterator[tuple[bytes, _Whole]]:
+    """Yield (text, "whole") for blocks of whole records, which may hold line ends inside quotes.
 
-    A quote that is not closed would make one record of all that follows: then (line, False) is
-    yielded for the line that it is in, and what follows are records again.
+    A quote that is not closed would make one record of all that follows: then (line, "open") is
+    yielded for the line that it is in, and what follows are records again. Of a line that is too
+    long to hold, (its beginning, "long") is yielded, and what is left of it is passed over.
     """
-    held = b""
+    held, passing = b"", False
     for chunk in _utf8(path, block_bytes):
         if start:
             start, chunk = start - min(start, len(chunk)), chunk[start:]
+        if passing:
+            stop = chunk.find(b"\n") + 1
+            chunk, passing = chunk[stop:] if stop else b"", not stop
         held += chunk
         while True:
             stop = _last_record(held)
             if stop:
-                yield held[:stop], True
+                yield held[:stop], "whole"
                 held = held[stop:]
             if len(held) <= MAX_RECORD_BYTES:
                 break
             line, held = _first_line(held)
-            yield line, False
+            passing = not line.endswith(b"\n")
+            yield (line[:_SHOWN_BYTES], "long") if passing else (line, "open")
     while held.strip(b"\r\n"):
         stop = len(held) if held.count(b'"') % 2 == 0 else _last_record(held)
         if stop:
-            yield held[:stop], True
+            yield held[:stop], "whole"
             held = held[stop:]
         else:
             line, held = _first_line(held)
-            yield line, False
+            yield line, "open"
 
 
 def _first_line(data: bytes) -> tuple[bytes, bytes]:
@@ -246,8 +305,8 @@ def _is_open(line: bytes, delimiter: str) -> bool:
     """Tell whether a line opens a quoted field and does not close it."""
     try:
         list(csv.reader([_text(line)], delimiter=delimiter, strict=True))
-    except csv.Error:
-        return True
+    except csv.Error as error:
+        return "field limit" not in str(error)
     return False
 
 
@@ -287,6 +346,18 @@ def _delimiter(lines: list[str]) -> str:
         scores[delimiter] = (agreeing / len(lines) if count else 0.0, count)
     best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
     return best if scores[best][1] else ","
+
+
+def _as_utf8(text: bytes) -> bytes:
+    """Return text that is all UTF-8.
+
+    Arrow would pass over a row of too many fields without a word where it is not.
+    """
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return _text(text).encode()
+    return text
 
 
 def _text(data: bytes) -> str:

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -66,10 +66,11 @@ def check(contract: Contract, table: Table) -> Checked:
     good = np.ones(rows, dtype=bool)
     found: dict[int, list[str]] = {}
     for column in contract.columns if contract.kind in ("table", "sequence") else ():
-        for mask, describe in _faults(column, column_of(table, column.name)):
-            good &= ~mask
-            for row in np.flatnonzero(mask):
-                found.setdefault(int(row), []).append(f"column {column.name}: {describe(int(row))}")
+        for fault in faults_of(column, column_of(table, column.name)):
+            good &= ~fault.mask
+            for row in np.flatnonzero(fault.mask):
+                reason = f"column {column.name}: {fault.describe(int(row))}"
+                found.setdefault(int(row), []).append(reason)
     return Checked(good, [(row, "; ".join(found[row])) for row in sorted(found)])
 
 
@@ -170,11 +171,16 @@ def _some(names: list[str] | tuple[str, ...], limit: int = 12) -> str:
     return ", ".join(map(str, names[:limit])) + more
 
 
-Fault = tuple[np.ndarray, Callable[[int], str]]
+class Fault(NamedTuple):
+    """Rows of a column that are bad in one way: a mask, the way, and what says it of a row."""
+
+    mask: np.ndarray
+    way: Literal["missing", "type", "infinite", "range", "length"]
+    describe: Callable[[int], str]
 
 
-def _faults(column: Any, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
-    """Return the masks of bad rows and what describes each; quick where all are good."""
+def faults_of(column: Any, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
+    """Return the ways in which values of a column break the contract; quick where all are good."""
     if isinstance(column, CategoricalColumn):
         if pa.types.is_nested(data.type):
             return _not_a(values.flat(data).is_valid().to_numpy(False), data, "text")
@@ -190,22 +196,23 @@ def _faults(column: Any, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
 
 
 def _may_lack(column: Any, data: pa.Array | pa.ChunkedArray) -> bool:
-    return not column.nullable and (data.null_count > 0 or pa.types.is_floating(data.type))
+    return not column.fills and (data.null_count > 0 or pa.types.is_floating(data.type))
 
 
 def _not_a(bad: np.ndarray | None, data: pa.Array | pa.ChunkedArray, what: str) -> list[Fault]:
     if bad is None:
         return []
-    return [(bad, lambda row: f"{values.shown(data, row)} is not {what}")]
+    return [Fault(bad, "type", lambda row: f"{values.shown(data, row)} is not {what}")]
 
 
 def _absent(column: Any, absent: np.ndarray, bad: np.ndarray | None = None) -> list[Fault]:
-    if column.nullable:
+    if column.fills:
         return []
     absent = absent if bad is None else absent & ~bad
     if not absent.any():
         return []
-    return [(absent, lambda row: "the value is missing, and the training data had none missing")]
+    why = "the contract allows none" if column.gaps else "the training data had none missing"
+    return [Fault(absent, "missing", lambda row: f"the value is missing, and {why}")]
 
 
 def _number_faults(column: NumericColumn, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
@@ -218,7 +225,7 @@ def _number_faults(column: NumericColumn, data: pa.Array | pa.ChunkedArray) -> l
         least, most = numbers.min(), numbers.max()
         if least >= low and most <= high:
             return []
-        if column.nullable and (np.isnan(least) or np.isnan(most)):
+        if column.fills and (np.isnan(least) or np.isnan(most)):
             least, most = np.fmin.reduce(numbers), np.fmax.reduce(numbers)
             if np.isnan(least) or (least >= low and most <= high):
                 return []
@@ -233,13 +240,15 @@ def _range_faults(
     faults: list[Fault] = []
     infinite = np.isinf(numbers)
     if infinite.any():
-        faults.append((infinite, lambda row: "the number is infinite"))
+        faults.append(Fault(infinite, "infinite", lambda row: "the number is infinite"))
     beyond = ((numbers < low) | (numbers > high)) & ~infinite
     if beyond.any():
         seen = f"{describe_number(seen_low)} to {describe_number(seen_high)} was seen in training"
-        faults.append(
-            (beyond, lambda row: f"{describe_number(float(numbers[row]))} is out of range ({seen})")
-        )
+
+        def describe(row: int) -> str:
+            return f"{describe_number(float(numbers[row]))} is out of range ({seen})"
+
+        faults.append(Fault(beyond, "range", describe))
     return faults
 
 
@@ -251,7 +260,13 @@ def _moment_faults(column: DatetimeColumn, data: pa.Array | pa.ChunkedArray) -> 
     beyond = ((micro < low) | (micro > high)) & ~absent
     if beyond.any():
         seen = f"{column.low} to {column.high} was seen in training"
-        faults.append((beyond, lambda row: f"{us_to_iso(micro[row])} is out of range ({seen})"))
+        faults.append(
+            Fault(
+                beyond,
+                "range",
+                lambda row: f"{us_to_iso(int(micro[row]))} is out of range ({seen})",
+            )
+        )
     return faults
 
 
@@ -261,25 +276,27 @@ def _list_faults(column: ListColumn, data: pa.Array | pa.ChunkedArray) -> list[F
         lengths = list_lengths(array)
     except DataError as error:
         message = str(error)
-        return [(np.ones(len(array), dtype=bool), lambda row: message)]
+        return [Fault(np.ones(len(array), dtype=bool), "type", lambda row: message)]
     wrong = lengths != column.length
     if wrong.any():
         good_rows = np.flatnonzero(~wrong)
         rest = np.zeros(len(array), dtype=bool)
         inner = [
-            (_scatter(mask, good_rows, rest), describe)
-            for mask, describe in _list_faults(column, array.take(pa.array(good_rows)))
+            fault._replace(mask=_scatter(fault.mask, good_rows, rest))
+            for fault in _list_faults(column, array.take(pa.array(good_rows)))
         ]
-        return [
-            (wrong, lambda row: f"{lengths[row]} numbers in the list, not {column.length}"),
-            *inner,
-        ]
+
+        def describe(row: int) -> str:
+            return f"{lengths[row]} numbers in the list, not {column.length}"
+
+        return [Fault(wrong, "length", describe), *inner]
     numbers = list_values(array).reshape(-1, column.length)
     low, high = column.limits
     if not numbers.size or (numbers.min() >= low and numbers.max() <= high):
         return []
     unfit = np.any(~((numbers >= low) & (numbers <= high)), axis=1)
-    return [(unfit, lambda row: "a number in the list is missing, infinite or out of range")]
+    what = "a number in the list is missing, infinite or out of range"
+    return [Fault(unfit, "range", lambda row: what)]
 
 
 def _scatter(mask: np.ndarray, rows: np.ndarray, rest: np.ndarray) -> np.ndarray:
@@ -315,10 +332,11 @@ def _features(
         numbers, fill = values.truths(data)[0], 0.5
     else:
         numbers, fill = values.numbers(data)[0], column.mean
-    if not column.nullable:
+    if not (column.nullable or column.fills):
         return [numbers], None
     absent = np.isnan(numbers)
-    return [np.where(absent, fill, numbers) if absent.any() else numbers], absent
+    filled = np.where(absent, fill, numbers) if absent.any() else numbers
+    return [filled], absent if column.nullable else None
 
 
 def _date_features(

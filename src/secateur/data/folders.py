@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 from secateur.data import splits
-from secateur.data.contract import Contract, ImageSpec, counted
+from secateur.data.contract import Contract, ImageSpec, ImageSpread, counted
 from secateur.data.dataset import Dataset
-from secateur.data.images import image_size, load_image, read_bytes
+from secateur.data.images import GRAY, image_size, load_image, read_bytes
 from secateur.data.places import Place, is_hidden
 from secateur.data.shards import Shards
 from secateur.data.sources import Part
+from secateur.data.spread import RESERVOIR, Reservoir, Spread
 from secateur.data.stores import THREADS, ImageStore
 from secateur.data.survey import in_order, make_target
 from secateur.errors import DataError
@@ -27,7 +28,6 @@ from secateur.errors import DataError
 LONGEST_SIDE = 128
 ROUND_TO = 8
 _SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-_GRAY = frozenset({"L", "LA", "1", "I;16", "I", "F"})
 
 
 Root = Path | Place | Shards
@@ -75,6 +75,7 @@ def read_folder(
     images, pixels, contents, broken = _decode(root, images, spec, cache_bytes)
     notes += broken
     labels = in_order(sorted({image.label for image in images}))
+    known = contract is not None
     if contract is None:
         contract = Contract(
             kind="image", image=spec, target=make_target(target or "class", labels, class_names)
@@ -84,6 +85,9 @@ def read_folder(
         raise DataError(f"all images are of one class, {images[0].label!r}.", where=root)
     codes = _split(images, contents, y, group, stratify, shares, seed)
     splits.demand_rows(codes)
+    if not known:
+        contract = _with_spreads(contract, root, images, y, codes, pixels)
+        spec = contract.image or spec
     store = ImageStore(root, [image.file for image in images], y, codes, spec, pixels)
     return Dataset.of(
         store,
@@ -145,7 +149,7 @@ def _learn_spec(
                 broken.append(found)
             else:
                 sizes[found[:2]] += 1
-                modes["L" if found[2] in _GRAY else "RGB"] += 1
+                modes["L" if found[2] in GRAY else "RGB"] += 1
         if not sizes:
             raise _unreadable(root, images, broken[0])
         size = size or _scaled(max(sizes, key=lambda pair: (sizes[pair], pair)))
@@ -213,6 +217,50 @@ def _decode(
     if copies:
         notes.append(f"{counted(copies, 'image')} with the content of another, kept in one split")
     return [images[place] for place in good], pixels, contents, notes
+
+
+def _with_spreads(
+    contract: Contract,
+    root: Root,
+    images: Sequence[_Image],
+    y: np.ndarray,
+    codes: np.ndarray,
+    pixels: np.ndarray | None,
+) -> Contract:
+    """Return the contract with what the training images are like; of many a sample is looked at."""
+    spec, target = contract.image, contract.target
+    assert spec is not None
+    assert target is not None
+    train = np.flatnonzero(codes == 0)
+    shares = np.bincount(y[train], minlength=len(target.raw)) / len(train)
+    chosen = train
+    if len(train) > RESERVOIR:
+        chosen = np.random.default_rng(0).choice(train, RESERVOIR, replace=False)
+
+    def look(place: int) -> tuple[float, float, bool]:
+        path = root / images[place].file
+        height, width, mode = image_size(path)
+        shown = load_image(path, spec) if pixels is None else pixels[place]
+        return float(shown.mean()), float(height * width), mode in GRAY
+
+    brightness, sizes, gray = (
+        np.array(side) for side in zip(*_each(look, chosen.tolist()), strict=True)
+    )
+    spreads = [Reservoir(), Reservoir()]
+    for reservoir, found in zip(spreads, (brightness, sizes), strict=True):
+        reservoir.add(found)
+    seen = ImageSpread(
+        brightness=spreads[0].spread(len(chosen)),
+        pixels=spreads[1].spread(len(chosen)),
+        gray=round(float(gray.mean()), 6),
+    )
+    aim = Spread(rows=len(train), shares=tuple(round(float(share), 6) for share in shares))
+    return contract.model_copy(
+        update={
+            "image": spec.model_copy(update={"spread": seen}),
+            "target": target.model_copy(update={"spread": aim}),
+        }
+    )
 
 
 def _each(function: Any, items: Sequence[Any]) -> list[Any]:

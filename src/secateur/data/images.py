@@ -19,6 +19,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp"})
 
 _MOST_BYTES = ImageSpec.model_fields["max_bytes"].default
+# The modes of files without colour.
+GRAY = frozenset({"L", "LA", "1", "I;16", "I", "F"})
 
 # Decoders meet broken files with all of these.
 _BROKEN = (
@@ -78,16 +80,16 @@ def read_bytes(path: str | Path | Place, spec: ImageSpec) -> bytes:
     return _demand_bytes(data, path)
 
 
-def image_size(path: str | Path | Place) -> tuple[int, int, str]:
+def image_size(path: str | Path | Place | bytes) -> tuple[int, int, str]:
     """Return (height, width, mode) from an image's header, as seen after its EXIF orientation.
 
     Raises:
         DataError: the file is not an image.
     """
     try:
-        far = isinstance(path, Place)
+        held = path.read_bytes(_MOST_BYTES) if isinstance(path, Place) else path
         with (
-            io.BytesIO(path.read_bytes(_MOST_BYTES)) if far else open(path, "rb") as file,
+            io.BytesIO(held) if isinstance(held, bytes) else open(held, "rb") as file,
             _open(file) as image,
         ):
             width, height = image.size

@@ -21,11 +21,16 @@ from secateur.data.contract import (
     DatetimeColumn,
     ListColumn,
     NumericColumn,
+    Target,
+    counted,
+    describe_number,
     us_to_iso,
 )
+from secateur.data.encode import target_codes
 from secateur.data.frames import Frames
 from secateur.data.kinds import Kind, conform
 from secateur.data.lists import list_values
+from secateur.data.spread import Ends, Reservoir, Spread
 from secateur.data.values import pc
 
 VOCABULARY = 1000
@@ -42,8 +47,8 @@ def learn(
     kinds: Mapping[str, Kind],
     lengths: Mapping[str, int],
     integers: set[str],
-) -> tuple[tuple[Any, ...], list[str]]:
-    """Learn the columns of a contract.
+) -> tuple[tuple[Any, ...], list[str], np.ndarray]:
+    """Learn the columns of a contract, and how their values are spread.
 
     Args:
         frames: the rows.
@@ -53,7 +58,8 @@ def learn(
         integers: the columns of whole numbers.
 
     Returns:
-        The columns, and notes on those that were left out.
+        The columns, notes on what was left out, and the split of each row: rows with a number far
+        outside all others of its column are in none.
     """
     learners = {name: _LEARNERS[kind](name) for name, kind in kinds.items()}
     for start, raw in frames.blocks(list(kinds)):
@@ -64,6 +70,7 @@ def learn(
         table = table if used.all() else table.filter(pa.array(used))
         for name, learner in learners.items():
             learner.add(values.flat(table.column(name)), train)
+            learner.trained += train.true_count
     columns, notes = [], []
     for name, learner in learners.items():
         note = learner.unfit()
@@ -75,7 +82,41 @@ def learn(
         if name in integers and isinstance(column, NumericColumn):
             column = column.model_copy(update={"integer": True})
         columns.append(column)
-    return tuple(columns), notes
+    slipped = [column for column in columns if learners[column.name].slips().size]
+    return tuple(columns), notes, _without_slips(frames, codes, slipped)
+
+
+def _without_slips(frames: Frames, codes: np.ndarray, columns: list[NumericColumn]) -> np.ndarray:
+    if not columns:
+        return codes
+    codes = codes.copy()
+    for start, raw in frames.blocks([column.name for column in columns]):
+        table = conform(raw, {column.name: "numeric" for column in columns})[0]
+        for column in columns:
+            numbers = values.numbers(table.column(column.name))[0]
+            low, high = column.limits
+            far = (numbers < low) | (numbers > high)
+            codes[start : start + raw.num_rows][far] = splits.LEFT_OUT
+    return codes
+
+
+def learn_target(frames: Frames, codes: np.ndarray, target: Target, kind: Kind) -> Target:
+    """Return the target with how it is spread over the training split."""
+    counts = np.zeros(len(target.classes or ()), np.int64)
+    reservoir = Reservoir()
+    for start, raw in frames.blocks([target.name]):
+        train = codes[start : start + raw.num_rows] == 0
+        table = conform(raw, {target.name: kind})[0].filter(pa.array(train))
+        found = target_codes(target, table.column(target.name))[0]
+        if target.classes:
+            counts += np.bincount(found, minlength=len(counts))
+        else:
+            reservoir.add(found)
+    rows = int(counts.sum()) or reservoir.seen
+    if not rows:
+        return target
+    spread = Spread(rows=rows, shares=_shares(counts.tolist(), rows)) if target.classes else None
+    return target.model_copy(update={"spread": spread or reservoir.spread(rows)})
 
 
 class Moments:
@@ -110,10 +151,19 @@ def _steady(number: float) -> float:
     return float(f"{number:.12g}")
 
 
+def _spread(reservoir: Reservoir, rows: int) -> Spread | None:
+    return reservoir.spread(rows) if reservoir.seen else None
+
+
+def _shares(counts: list[int], rows: int) -> tuple[float, ...]:
+    return tuple(round(count / rows, 6) for count in counts)
+
+
 class _Learner(ABC):
     def __init__(self, name: str):
         self.name = name
         self.nullable = False
+        self.trained = 0
 
     @abstractmethod
     def add(self, column: pa.Array, train: pa.Array) -> None: ...
@@ -123,6 +173,9 @@ class _Learner(ABC):
 
     def remarks(self) -> list[str]:
         return []
+
+    def slips(self) -> np.ndarray:
+        return np.empty(0)
 
     @abstractmethod
     def column(self) -> Any: ...
@@ -147,6 +200,8 @@ class _Numeric(_Ranged):
     def __init__(self, name: str):
         super().__init__(name)
         self.moments = Moments()
+        self.reservoir = Reservoir()
+        self.ends = Ends()
 
     def add(self, column: pa.Array, train: pa.Array) -> None:
         numbers = values.numbers(column)[0]
@@ -156,16 +211,38 @@ class _Numeric(_Ranged):
             self.nullable = True
             numbers, chosen = numbers[~absent], chosen[~absent]
         self._span(numbers)
+        self.ends.add(numbers)
         self.moments.add(numbers[chosen])
+        self.reservoir.add(numbers[chosen])
+
+    def remarks(self) -> list[str]:
+        slips = self.slips()
+        if not len(slips):
+            return []
+        return [
+            f"column {self.name}: {counted(len(slips), 'row')} left out, whose value lies far "
+            f"outside all others (such as {describe_number(slips[0])})"
+        ]
+
+    def slips(self) -> np.ndarray:
+        return self.ends.slips(self.reservoir.values)
 
     def column(self) -> NumericColumn:
+        low, high = self.ends.range(self.reservoir.values)
+        moments = self.moments
+        if len(self.slips()):
+            # What a slip did to the sums cannot be taken back; the sample is near enough.
+            moments = Moments()
+            sample = self.reservoir.values
+            moments.add(sample[(sample >= low) & (sample <= high)])
         return NumericColumn(
             name=self.name,
             nullable=self.nullable,
-            mean=_steady(self.moments.mean),
-            std=_steady(self.moments.std),
-            low=float(self.low),
-            high=float(self.high),
+            mean=_steady(moments.mean),
+            std=_steady(moments.std),
+            low=low,
+            high=high,
+            spread=_spread(self.reservoir, self.trained),
         )
 
 
@@ -202,15 +279,33 @@ class _Categorical(_Learner):
     def column(self) -> CategoricalColumn:
         frequent = sorted(self.words.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]
         vocabulary = tuple(sorted(word for word, _ in frequent))
-        return CategoricalColumn(name=self.name, nullable=self.nullable, vocabulary=vocabulary)
+        spread = Spread(
+            rows=self.trained,
+            shares=_shares([self.words[word] for word in vocabulary], self.trained),
+            missing=round(1 - self.seen / self.trained, 6),
+        )
+        return CategoricalColumn(
+            name=self.name, nullable=self.nullable, vocabulary=vocabulary, spread=spread
+        )
 
 
 class _Boolean(_Learner):
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.counts = np.zeros(2, np.int64)
+
     def add(self, column: pa.Array, train: pa.Array) -> None:
         self.nullable = self.nullable or column.null_count > 0
+        truths = column.filter(train)
+        self.counts += [truths.false_count, truths.true_count]
 
     def column(self) -> BooleanColumn:
-        return BooleanColumn(name=self.name, nullable=self.nullable)
+        spread = None
+        if self.trained:
+            shares = _shares(self.counts.tolist(), self.trained)
+            missing = round(1 - int(self.counts.sum()) / self.trained, 6)
+            spread = Spread(rows=self.trained, shares=shares, missing=missing)
+        return BooleanColumn(name=self.name, nullable=self.nullable, spread=spread)
 
 
 class _Datetime(_Ranged):
@@ -229,13 +324,16 @@ class _List(_Ranged):
     def __init__(self, name: str):
         super().__init__(name)
         self.moments = Moments()
+        self.reservoir = Reservoir()
 
     def add(self, column: pa.Array, train: pa.Array) -> None:
         if not len(column):
             return
         numbers = list_values(column).reshape(len(column), -1)
         self._span(numbers)
-        self.moments.add(numbers[train.to_numpy(zero_copy_only=False)])
+        chosen = numbers[train.to_numpy(zero_copy_only=False)]
+        self.moments.add(chosen)
+        self.reservoir.add(chosen.ravel())
 
     def column(self) -> ListColumn:
         return ListColumn(
@@ -245,6 +343,7 @@ class _List(_Ranged):
             std=tuple(map(_steady, self.moments.std)),
             low=float(self.low),
             high=float(self.high),
+            spread=_spread(self.reservoir, self.reservoir.seen),
         )
 
 

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from secateur.data.listing import files_below, is_file, size_of
 from secateur.errors import DataError, MissingExtraError, SecateurError, StoreError
 
 # What Arrow can open by itself; whatever else has a scheme is left to fsspec.
@@ -29,7 +30,8 @@ _COMPRESSIONS = {".tgz": "gzip", ".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _GCS_SECONDS = 60
 # Requests to a store that are under way at once: each waits for an answer, and costs no work here.
 REQUESTS = 16
-_UNREADABLE = (OSError, ValueError, pa.ArrowException)
+# What is raised for files that are broken, each in its own way; names may be no UTF-8.
+_UNREADABLE = (OSError, ValueError, OverflowError, pa.ArrowException)
 
 # The word of an error, and what to do about it; the first that is found counts.
 _MENDS = (
@@ -156,7 +158,7 @@ def find_files(source: str | Path) -> tuple[str, list[Found]]:
     if is_remote(source):
         return _find_there(str(source))
     root, files = _find_here(source)
-    found = [Found(file.relative_to(root).as_posix(), file.stat().st_size) for file in files]
+    found = [Found(file.relative_to(root).as_posix(), size_of(file)) for file in files]
     return str(root), found
 
 
@@ -206,15 +208,15 @@ def _find_here(source: str | Path) -> tuple[Path, list[Path]]:
     if path.is_dir():
         files = sorted(
             file
-            for file in path.rglob("*")
-            if file.is_file() and not any(map(is_hidden, file.relative_to(path).parts))
+            for file in files_below(path)
+            if is_file(file) and not any(map(is_hidden, file.relative_to(path).parts))
         )
         if not files:
             raise DataError("the folder is empty.", where=source)
         return path, files
     if glob.has_magic(str(source)):
         files = sorted(file for file in map(Path, glob.glob(str(source), recursive=True)))
-        files = [file for file in files if file.is_file()]
+        files = [file for file in files if is_file(file)]
         if not files:
             raise DataError("no file matches.", where=source)
         return Path(*_fixed(path.parts)), files

@@ -13,7 +13,7 @@ from secateur.data.dataset import Dataset
 from secateur.data.encode import missing_column
 from secateur.data.frames import Frames
 from secateur.data.kinds import Kind, Profile
-from secateur.data.learn import learn
+from secateur.data.learn import learn, learn_target
 from secateur.data.lists import list_shape
 from secateur.data.stores import TableStore
 from secateur.data.survey import Question, survey
@@ -58,18 +58,17 @@ def read_table(
     found = survey(frames, _question(target, kinds, lengths, seen, arguments))
     inputs: dict[str, Kind] = {name: kind for name, kind in kinds.items() if name != target}
     if arguments.contract is None:
-        contract, more = _learn(
-            frames, found.codes, inputs, lengths, seen, shape, found.target, arguments
+        aim = learn_target(frames, found.codes, found.target, kinds[target])
+        contract, more, codes = _learn(
+            frames, found.codes, inputs, lengths, seen, shape, aim, arguments
         )
     else:
-        contract, more = arguments.contract, []
+        contract, more, codes = arguments.contract, [], found.codes
     read = {column.name for column in contract.columns}
     encoded: dict[str, Kind] = {
         name: kind for name, kind in kinds.items() if name in read or name == target
     }
-    store = TableStore(
-        contract, frames, found.codes, encoded, lengths, cache_bytes=arguments.cache_bytes
-    )
+    store = TableStore(contract, frames, codes, encoded, lengths, cache_bytes=arguments.cache_bytes)
     return Dataset.of(
         store,
         contract,
@@ -238,8 +237,8 @@ def _learn(
     shape: tuple[int, ...] | None,
     target: Target,
     arguments: TableArguments,
-) -> tuple[Contract, list[str]]:
-    columns, notes = learn(frames, codes, kinds, lengths, seen.integers())
+) -> tuple[Contract, list[str], np.ndarray]:
+    columns, notes, codes = learn(frames, codes, kinds, lengths, seen.integers())
     if not columns:
         raise DataError(f"no column is left that a model could read: {'; '.join(notes)}.")
     sequence = shape is not None or any(isinstance(column, ListColumn) for column in columns)
@@ -251,4 +250,4 @@ def _learn(
         keys=arguments.keys,
         fields=None if arguments.header else frames.names,
     )
-    return contract, notes
+    return contract, notes, codes

@@ -18,6 +18,8 @@ import pyarrow.compute
 pc: Any = pyarrow.compute
 
 NOT_A_TIME = np.iinfo(np.int64).min
+_DAY_US = 86_400_000_000
+_FARTHEST_US = 2**62
 # What stands for a missing value in text files; the list that pandas uses.
 NULL_WORDS = (
     "", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
@@ -87,8 +89,7 @@ def moments(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray 
         array, bad = _parse_repeated(array, _parse_moments)
     elif not is_moment(array.type):
         return np.full(len(array), NOT_A_TIME), _none(array)
-    micro = array.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-    return pc.fill_null(micro, NOT_A_TIME).to_numpy(zero_copy_only=False), bad
+    return _microseconds(array), bad
 
 
 def truths(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -126,14 +127,57 @@ def missing(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 def shown(column: pa.Array | pa.ChunkedArray, row: int) -> str:
     """Write the value of one row for a message, cut to a readable length."""
-    text = repr(column[row].as_py())
+    try:
+        text = repr(column[row].as_py())
+    except UnicodeDecodeError:
+        text = repr(_bytes(column[row]))
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def not_utf8(column: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
+    """Return which texts of a column are no UTF-8; None where all are, or it holds no text."""
+    array = flat(column)
+    if not is_text(array.type):
+        return None
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return np.array([not _is_utf8(_bytes(text)) for text in array])
+    return None
+
+
+def _bytes(scalar: pa.Scalar) -> bytes:
+    return scalar.cast(pa.large_binary()).as_py() or b""
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _none(array: pa.Array) -> np.ndarray | None:
     """Return the mask of a column of a foreign type: whatever is not null is bad."""
     bad = array.is_valid().to_numpy(zero_copy_only=False)
     return bad if bad.any() else None
+
+
+def _microseconds(array: pa.Array) -> np.ndarray:
+    """Return moments as microseconds; those too far off to be held so are 146,000 years off."""
+    if pa.types.is_date32(array.type):
+        raw, scale = array.cast(pa.int32()).cast(pa.int64()), _DAY_US
+    else:
+        unit = "ms" if pa.types.is_date64(array.type) else array.type.unit
+        raw, scale = array.cast(pa.int64()), {"s": 1_000_000, "ms": 1_000}.get(unit, 1)
+    absent = raw.is_null().to_numpy(zero_copy_only=False)
+    numbers = pc.fill_null(raw, 0).to_numpy(zero_copy_only=False)
+    if not pa.types.is_date(array.type) and array.type.unit == "ns":
+        numbers = numbers // 1_000
+    farthest = _FARTHEST_US // scale
+    micro = np.clip(numbers, -farthest, farthest) * scale
+    return np.where(absent, NOT_A_TIME, micro)
 
 
 def _seconds(array: pa.Array) -> np.ndarray:

@@ -3,6 +3,7 @@
 artifact/
 manifest.json    what the model takes and gives, and the hash and size of every other file
 model.onnx       the model as it is scored
+model.tflite     the same for LiteRT (absent unless it was asked for)
 model.keras      the same model as it is trained further
 contract.json    what a valid row of data is (absent where the model came without one)
 quantization.json  the grids that the numbers of an int8 model lie on (absent of a float32 one)
@@ -26,6 +27,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
 MODEL = "model.onnx"
+LITERT = "model.tflite"
 QUANTIZATION = "quantization.json"
 KERAS = "model.keras"
 

@@ -20,6 +20,7 @@ from secateur.files import new_file
 from secateur.formats.artifact import (
     CONTRACT,
     KERAS,
+    LITERT,
     MANIFEST,
     MODEL,
     QUANTIZATION,
@@ -31,7 +32,14 @@ from secateur.formats.artifact import (
 from secateur.formats.folder import new_folder
 from secateur.formats.grids import Quantization
 from secateur.formats.inputs import input_names, input_structure
-from secateur.formats.parity import Inputs, compare, compare_rounded, random_inputs
+from secateur.formats.litert import to_litert
+from secateur.formats.parity import (
+    Inputs,
+    compare,
+    compare_litert,
+    compare_rounded,
+    random_inputs,
+)
 from secateur.formats.quiet import quiet
 from secateur.formats.signature import check_contract, output_kind, specs
 from secateur.formats.translation import handlers, traced
@@ -99,6 +107,7 @@ def export(
     tolerance: float = 1e-3,
     overwrite: bool = False,
     quantization: Quantization | None = None,
+    litert: bool = False,
 ) -> Artifact:
     """Write `model` as an artifact: everything that scoring needs, checked against the model.
 
@@ -119,6 +128,7 @@ def export(
         overwrite: replace an artifact that is already at `out`.
         quantization: the grids of a quantized model: the file then has its weights in integers, and
             must give the answers of the fake-quantized model on 99 % of the sample.
+        litert: write a file for LiteRT as well (float32), within the same tolerance.
 
     Raises:
         OutputError: `out` exists, or cannot be written.
@@ -153,6 +163,9 @@ def export(
             twin = _caller(fake_quantized(model, quantization))
             parity = compare_rounded(twin, folder / MODEL, inputs, rows, least=AGREEMENT)
             (folder / QUANTIZATION).write_text(quantization.to_json(), encoding="utf-8")
+        if litert:
+            to_litert(model, folder / LITERT)
+            compare_litert(_caller(model), folder / LITERT, inputs, rows, tolerance=tolerance)
         _save_keras(model, folder / KERAS)
         manifest = Manifest(
             name=name or model.name,

@@ -10,7 +10,8 @@ import numpy as np
 from secateur.data.contract import Contract
 from secateur.errors import ArtifactError, ModelError
 from secateur.formats.artifact import Parity, TensorSpec
-from secateur.formats.predictor import feed_for, open_session
+from secateur.formats.predictor import OneForEach, feed_for
+from secateur.formats.sessions import open_session
 
 # Enough rows to meet every branch of an activation, few enough to take no time.
 ROWS = 64
@@ -51,6 +52,29 @@ def compare(
             mend="Raise `tolerance` if that is good enough, or report the layer that differs.",
         )
     return Parity(tolerance=tolerance, max_difference=difference, rows=len(expected))
+
+
+def compare_litert(
+    call: Callable[[dict[str, np.ndarray]], np.ndarray],
+    path: Path,
+    inputs: tuple[TensorSpec, ...],
+    sample: Inputs,
+    *,
+    tolerance: float,
+) -> None:
+    """Refuse a LiteRT file that differs from `call` by more than `tolerance`.
+
+    Raises:
+        ArtifactError: it does.
+    """
+    feed = feed_for(inputs, sample)
+    difference = _difference(_answers(call, feed), OneForEach(path, "litert", 1)(feed))
+    if not difference <= tolerance:
+        raise ArtifactError(
+            f"the LiteRT file differs from the Keras model by {difference:.2g}, more than the "
+            f"tolerance of {tolerance:.2g}.",
+            mend="Raise `tolerance` if that is good enough, or leave `litert` out.",
+        )
 
 
 def compare_rounded(

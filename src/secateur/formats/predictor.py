@@ -2,36 +2,56 @@
 
 A classification is always one probability a class, `(rows, classes)`, and a regression one value a
 row, `(rows, 1)`: a softmax passes through, logits are normalised, one sigmoid unit becomes two
-columns. NumPy and ONNX Runtime only.
+columns. NumPy and a runtime only.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.errors import ArtifactError, DataError, MissingExtraError, ModelError
-from secateur.formats.artifact import Artifact, Manifest, TensorSpec
-
-if TYPE_CHECKING:
-    import onnxruntime
+from secateur.errors import ArtifactError, DataError, ModelError
+from secateur.formats.artifact import LITERT, Artifact, Manifest, TensorSpec
+from secateur.formats.runners import TITLE, Input, first_line, open_runner
+from secateur.formats.sessions import open_session
 
 
 class Predictor:
     """Runs an artifact's model; one instance may be used by several threads at once."""
 
-    def __init__(self, artifact: Artifact | str | Path, threads: int = 1):
+    def __init__(
+        self,
+        artifact: Artifact | str | Path,
+        threads: int = 1,
+        *,
+        runtime: str = "onnxruntime",
+        rows: int = 1,
+    ):
         """Open the model.
 
         Args:
             artifact: an artifact, or the folder of one, which is then checked.
             threads: how many cores one call of `predict` may use.
+            runtime: "onnxruntime", "openvino", or "litert" where the artifact has a file for it.
+            rows: the usual number of rows of a call, for which other runtimes than ONNX Runtime are
+                made ready; fewer rows take them as long.
+
+        Raises:
+            ModelError: there is no such runtime.
+            MissingExtraError: the runtime is not installed.
+            ArtifactError: the artifact is not whole, or the runtime cannot open the model.
         """
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
-        self._session = open_session(self.artifact.model_path, threads=threads)
+        self.runtime = runtime
+        if runtime == "onnxruntime":
+            path = self.artifact.model_path
+            self._run = _OneForAll(path, self.manifest.outputs[0].name, threads)
+        else:
+            self._run = OneForEach(model_file(self.artifact, runtime), runtime, threads, rows)
 
     @property
     def manifest(self) -> Manifest:
@@ -57,41 +77,87 @@ class Predictor:
         if not len(next(iter(feed.values()))):
             return np.zeros((0, *(axis or 1 for axis in output.shape[1:])), output.dtype)
         try:
-            return np.asarray(self._session.run([output.name], feed)[0])
+            return self._run(feed)
         except Exception as error:
             raise ModelError(
-                f"ONNX Runtime cannot run the model ({str(error).splitlines()[0]}).",
+                f"{TITLE[self.runtime]} cannot run the model ({first_line(error)}).",
                 where=self.artifact.model_path,
                 mend="Export the model again, with a sample of its data.",
             ) from error
 
 
-def open_session(path: str | Path | bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU with `threads` threads, of a file or its bytes."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError(
-            "the package onnxruntime is not installed.", mend="Run `pip install onnxruntime`."
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # A thread that spins while it waits takes the core from the thread that decodes the next rows.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(
-            path if isinstance(path, bytes) else str(path),
-            sess_options=options,
-            providers=["CPUExecutionProvider"],
-        )
-    except Exception as error:
+class _OneForAll:
+    """A session that all threads share, as only ONNX Runtime allows."""
+
+    def __init__(self, path: Path, output: str, threads: int):
+        self._session = open_session(path, threads=threads)
+        self._output = output
+
+    def __call__(self, feed: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(self._session.run([self._output], dict(feed))[0])
+
+
+class OneForEach:
+    """A runner for each thread, opened when the thread first asks.
+
+    Such a runner is made for one number of rows; fewer rows are filled up with rows of zeros.
+    """
+
+    def __init__(self, path: Path, runtime: str, threads: int, rows: int = 1):
+        """Open the first one, so that a file that cannot be opened says so at once."""
+        self._open = partial(open_runner, path, runtime, threads)
+        self._own = threading.local()
+        self._own.runner = self._open()
+        self._own.rows = self._rows = rows
+
+    def __call__(self, feed: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the model's first output for arrays by input name."""
+        own = self._own
+        if not hasattr(own, "runner"):
+            own.runner, own.rows = self._open(), self._rows
+        rows = len(next(iter(feed.values())))
+        own.rows = max(own.rows, rows)
+        named = _named(own.runner.inputs, feed)
+        filled = {name: _filled(array, own.rows) for name, array in named.items()}
+        # What the runner gives may be memory that its next call writes to.
+        return np.array(own.runner.run(filled)[0][:rows])
+
+
+def model_file(artifact: Artifact, runtime: str) -> Path:
+    """Return the file of an artifact that a runtime opens.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if runtime != "litert":
+        return artifact.model_path
+    if not any(entry.path == LITERT for entry in artifact.manifest.files):
         raise ArtifactError(
-            f"ONNX Runtime cannot open the model ({str(error).splitlines()[0]}).",
-            where=None if isinstance(path, bytes) else path,
-            mend="Export the model again.",
-        ) from error
+            f"the artifact holds no {LITERT}, which LiteRT needs.",
+            where=artifact.path,
+            mend="Export the model with `litert=True`, or use another runtime.",
+        )
+    return artifact.path / LITERT
+
+
+def _named(inputs: tuple[Input, ...], feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a feed under the names of a runner, which LiteRT makes of the model's names."""
+    if len(inputs) == len(feed) == 1:
+        return {inputs[0].name: next(iter(feed.values()))}
+    found = {}
+    for each in inputs:
+        own = each.name.removeprefix("serving_default_").rpartition(":")[0] or each.name
+        name = each.name if each.name in feed else own
+        if name not in feed:
+            raise ModelError(f"the runtime's input {each.name!r} is none of {', '.join(feed)}.")
+        found[each.name] = feed[name]
+    return found
+
+
+def _filled(array: np.ndarray, rows: int) -> np.ndarray:
+    if len(array) == rows:
+        return array
+    return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
 
 
 def feed_for(

@@ -12,11 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from secateur.data.contract import Contract
+from secateur.data.values import is_text
 from secateur.errors import ContractError
 
 SOURCE, ROW, PREDICTION, PROBABILITY = "source", "row", "prediction", "probability"
 KEY = "key"  # of a sample in a shard of images
 RESERVED = (SOURCE, ROW, PREDICTION, PROBABILITY)
+
+# The characters that are kept of a text in a bad row.
+_LONG = 2_000
 
 Probability = bool | Literal["all"]
 # What stands beside the predictions: the key columns, or "all" columns of the data.
@@ -111,12 +115,40 @@ def demand_free(names: Sequence[str], contract: Contract, where: object = None) 
             )
 
 
+def raw_rows(table: pa.Table) -> list[Any]:
+    """Return rows as dicts; text that is no UTF-8 comes with its odd bytes written out."""
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns[name] = column.to_pylist()
+        except (UnicodeDecodeError, pa.ArrowException, ValueError, OverflowError):
+            # What Python cannot hold, such as moments beyond the year 9999, Arrow writes.
+            columns[name] = [_written(scalar) for scalar in column]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _written(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (UnicodeDecodeError, pa.ArrowException, ValueError, OverflowError):
+        pass
+    if is_text(scalar.type):
+        return scalar.cast(pa.large_binary()).as_py().decode(errors="backslashreplace")
+    try:
+        return scalar.cast(pa.string()).as_py()
+    except (UnicodeDecodeError, pa.ArrowException):
+        return f"a {scalar.type} that cannot be shown"
+
+
 def as_json(row: Any) -> str:
     """Return a raw row as JSON; what JSON has no word for becomes text."""
     return json.dumps(_plain(row), ensure_ascii=False, allow_nan=False, default=str)
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str | bytes) and len(value) > _LONG:
+        shown = value if isinstance(value, str) else value.decode(errors="backslashreplace")
+        return f"{shown[:_LONG]}... ({len(value):,} in all)"
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -36,7 +36,11 @@ _L = TypeVar("_L", bound=_Line)
 
 
 class Job(_Line):
-    """What makes two runs the same job: the same scores, of the same data, by the same model."""
+    """What makes two runs the same job: the same scores, of the same data, by the same model.
+
+    Runtimes and numbers of rows a call differ in the last digits, so they are part of it; `chunk`
+    is None where it follows from the contract.
+    """
 
     format: Literal[1] = 1
     model: str
@@ -45,6 +49,8 @@ class Job(_Line):
     keys: tuple[str, ...]
     probability: bool | Literal["all"]
     columns: Literal["keys", "all"] = "keys"
+    runtime: str = "onnxruntime"
+    chunk: int | None = None
 
 
 class Entry(_Line):
@@ -76,6 +82,15 @@ class Entry(_Line):
     def key(self) -> tuple[str, int]:
         """What tells it from all other parts of the source."""
         return self.source, self.first
+
+
+def job_in(out: Path) -> Job | None:
+    """Return the job that a folder holds; None where it holds none, or one that is not known."""
+    try:
+        with (out / LEDGER).open("rb") as file:
+            return Job.model_validate_json(file.readline(2**20))
+    except (OSError, ValidationError):
+        return None
 
 
 def part_path(out: Path, number: int) -> Path:

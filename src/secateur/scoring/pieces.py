@@ -12,12 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from secateur.data import values
 from secateur.data.contract import Contract
 from secateur.data.places import Place, failure, open_file
-from secateur.data.sources import Block, Part, stream
+from secateur.data.sources import BadRow, Block, Part, stream
 from secateur.errors import StoreError
+from secateur.scoring.answers import raw_rows
 
 PIECE_ROWS = 2**18
 
@@ -73,7 +77,7 @@ def read(
         DataError: the piece cannot be read.
         ContractError: a column is not in the file.
     """
-    yield from stream(
+    blocks = stream(
         piece.part,
         columns,
         contract=contract,
@@ -81,6 +85,26 @@ def read(
         groups=piece.groups,
         first=piece.first,
     )
+    yield from map(_sifted, blocks)
+
+
+def _sifted(block: Block) -> Block:
+    """Return a block whose rows with text that is no UTF-8 are among its bad rows."""
+    table, broken = block.table, {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        mask = values.not_utf8(column)
+        for row in [] if mask is None else np.flatnonzero(mask).tolist():
+            broken.setdefault(row, f"column {name}: {values.shown(column, row)} is not UTF-8")
+    if not broken:
+        return block
+    rows = np.array(sorted(broken))
+    raw = raw_rows(table.take(pa.array(rows)))
+    bad = [
+        BadRow(int(block.rows[row]), broken[int(row)], text)
+        for row, text in zip(rows, raw, strict=True)
+    ]
+    keep = np.delete(np.arange(table.num_rows), rows)
+    return Block(table.take(pa.array(keep)), block.rows[keep], (*block.bad, *bad))
 
 
 def _ends(path: Path | Place) -> bytes:

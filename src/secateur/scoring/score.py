@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -26,13 +27,15 @@ from secateur.errors import (
 from secateur.files import write_whole
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
+from secateur.formats.runners import check_runtime
 from secateur.scoring.answers import Carry, Probability, demand_free
-from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger
+from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger, job_in
 from secateur.scoring.local import run_local
 from secateur.scoring.pieces import Piece, cut
-from secateur.scoring.scorer import Scorer
+from secateur.scoring.scorer import Scorer, usual_chunk
 from secateur.scoring.sink import Compression
 from secateur.scoring.tally import Tally
+from secateur.scoring.tune import Setup, choose
 
 TALLY = "tally.json"
 Progress = Callable[[int, int, int], None]
@@ -54,6 +57,7 @@ def score(
     columns: Carry = "keys",
     compression: Compression = "snappy",
     engine: Literal["local"] = "local",
+    runtime: Literal["auto", "onnxruntime", "openvino", "litert"] = "onnxruntime",
     progress: Progress | None = None,
     resume: bool = True,
 ) -> Tally:
@@ -74,13 +78,16 @@ def score(
             or the rows of a database.
         out: a folder that is new, empty, or holds the same job.
         keys: columns to carry over to the scores; where None, those of the contract.
-        threads: how many cores to use; where None, all.
+        threads: how many cores to use; where None, all, or as many as pay with runtime "auto".
         batch_rows: how many rows are read at a time; where None, what fits.
         max_bad: the largest share of rows, 0 to 1, that may be bad; where None, any.
         probability: write the probability of the predicted class, of "all" classes, or none.
         columns: what to write beside the predictions: the "keys", or "all" columns of the data.
         compression: of the Parquet files: "snappy", "zstd", "lz4", "gzip" or "none".
         engine: where the work is done.
+        runtime: what runs the model. "auto" measures, on the first rows, which of the installed
+            runtimes, how many rows a call and how many threads are fastest. A job that goes on uses
+            what it was begun with.
         progress: called now and then with the rows, the parts that are done, and all parts.
         resume: where False, refuse a folder that holds a job.
 
@@ -90,6 +97,7 @@ def score(
         StoreError: a store or a database cannot be reached; what was done is kept.
         ContractError: no file has all the columns that are needed.
         OutputError: `out` holds something else or is in use, or the disk is full.
+        MissingExtraError: the runtime is not installed.
         TooManyBadRowsError: more rows are bad than `max_bad` allows; what was done is kept.
 
     Example:
@@ -97,7 +105,7 @@ def score(
         '1,000,000 rows: 999,998 scored, 2 quarantined; 0.9 s, 1,111,111 rows/s'
     """
     began = time.perf_counter()
-    workers = _threads(threads)
+    cores = _threads(threads)
     _check_options(batch_rows, max_bad, engine)
     _check_written(columns, compression)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
@@ -108,6 +116,8 @@ def score(
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
     out = Path(out)
     _check_apart(out, source, parts)
+    if runtime != "auto":
+        check_runtime(runtime)
     scorer = Scorer(
         Predictor(artifact),
         contract,
@@ -119,6 +129,8 @@ def score(
     )
     _check_columns(parts, scorer, contract)
     pieces = cut(parts)
+    setup = _setup(scorer, pieces, out, runtime, threads, cores)
+    scorer = _set_up(scorer, setup)
     job = Job(
         model=artifact.model_sha256,
         contract=contract.fingerprint(),
@@ -126,6 +138,8 @@ def score(
         keys=keys,
         probability=probability,
         columns=columns,
+        runtime=setup.runtime,
+        chunk=setup.chunk,
     )
     with Ledger(out, job, resume=resume) as ledger:
         todo = list(_to_do(pieces, ledger))
@@ -141,7 +155,7 @@ def score(
 
         _check_share(ledger, max_bad, len(pieces))
         tick(0)
-        run_local(scorer, out, todo, threads=workers, done=done, tick=tick)
+        run_local(scorer, out, todo, threads=setup.threads, done=done, tick=tick)
         seconds = time.perf_counter() - began
         tally = Tally(
             parts=len(ledger.entries),
@@ -153,9 +167,38 @@ def score(
             bytes=sum(part.bytes for part in parts),
             seconds=round(seconds, 3),
             rows_per_second=round((ledger.counts["rows"] - before) / seconds, 1),
+            runtime=setup.runtime,
+            chunk=setup.chunk or usual_chunk(contract),
+            threads=setup.threads,
+            tried=setup.tried,
         )
         write_whole(out / TALLY, tally.model_dump_json(indent=2) + "\n")
     return tally
+
+
+def _setup(
+    scorer: Scorer,
+    pieces: Sequence[Piece],
+    out: Path,
+    runtime: str,
+    threads: int | None,
+    cores: int,
+) -> Setup:
+    """Return how to run the job: as asked, as it was begun, or as measured."""
+    if runtime != "auto":
+        return Setup(runtime, None, cores)
+    begun = job_in(out)
+    if begun is not None:
+        return Setup(begun.runtime, begun.chunk, cores)
+    return choose(scorer, pieces, threads=threads, cores=cores)
+
+
+def _set_up(scorer: Scorer, setup: Setup) -> Scorer:
+    if setup.runtime == "onnxruntime":
+        return replace(scorer, chunk_rows=setup.chunk)
+    chunk = setup.chunk or usual_chunk(scorer.contract)
+    predictor = Predictor(scorer.predictor.artifact, runtime=setup.runtime, rows=chunk)
+    return replace(scorer, predictor=predictor, chunk_rows=setup.chunk)
 
 
 def _to_do(pieces: Sequence[Piece], ledger: Ledger) -> Iterator[tuple[int, Piece]]:

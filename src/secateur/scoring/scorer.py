@@ -24,7 +24,16 @@ from secateur.data.shards import Sample, samples
 from secateur.data.sources import Block, names_of
 from secateur.errors import DataError
 from secateur.formats.predictor import Predictor
-from secateur.scoring.answers import KEY, Bad, Carry, Probability, as_json, demand_free, score_table
+from secateur.scoring.answers import (
+    KEY,
+    Bad,
+    Carry,
+    Probability,
+    as_json,
+    demand_free,
+    raw_rows,
+    score_table,
+)
 from secateur.scoring.pieces import Piece, read
 from secateur.scoring.sink import Compression
 
@@ -63,7 +72,12 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """An artifact's model with what to write beside its predictions, and how."""
+    """An artifact's model with what to write beside its predictions, and how.
+
+    Attributes:
+        block_rows: the rows that are read at a time; where None, what fits.
+        chunk_rows: the rows of one call of the model; where None, what suits a cache.
+    """
 
     predictor: Predictor
     contract: Contract
@@ -72,6 +86,7 @@ class Scorer:
     block_rows: int | None = None
     carry: Carry = "keys"
     compression: Compression = "snappy"
+    chunk_rows: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -243,12 +258,22 @@ class Scorer:
 
     @property
     def _row_bytes(self) -> int:
-        shapes = [shape for shape, _ in self.contract.inputs().values()]
-        return max(1, 4 * sum(int(np.prod(shape)) for shape in shapes))
+        return row_bytes(self.contract)
 
     @property
     def _chunk(self) -> int:
-        return max(1, min(CHUNK_ROWS, _CHUNK_BYTES // self._row_bytes))
+        return self.chunk_rows or usual_chunk(self.contract)
+
+
+def row_bytes(contract: Contract) -> int:
+    """Return the size of one row as the model's input."""
+    shapes = [shape for shape, _ in contract.inputs().values()]
+    return max(1, 4 * sum(int(np.prod(shape)) for shape in shapes))
+
+
+def usual_chunk(contract: Contract) -> int:
+    """Return how many rows go through the model at once, where nothing was measured."""
+    return max(1, min(CHUNK_ROWS, _CHUNK_BYTES // row_bytes(contract)))
 
 
 _NOT_FINITE = "the model's output is not a finite number"
@@ -262,7 +287,7 @@ def _bad_rows(source: str, block: Block, checked: Checked) -> list[Bad]:
     if not checked.reasons:
         return []
     indices, reasons = zip(*checked.reasons, strict=True)
-    raw = block.table.take(pa.array(indices)).to_pylist()
+    raw = raw_rows(block.table.take(pa.array(indices)))
     return [
         Bad(source, int(block.rows[index]), reason, as_json(row))
         for index, reason, row in zip(indices, reasons, raw, strict=True)

@@ -29,6 +29,7 @@ def _encoding(table: pa.Table) -> dict[str, Any]:
     words = [n for n, kind in kinds.items() if pa.types.is_dictionary(kind) or is_text(kind)]
     return {
         "use_dictionary": words or False,
+        "write_page_checksum": True,
         "column_encoding": dict.fromkeys(steps, "DELTA_BINARY_PACKED") or None,
     }
 

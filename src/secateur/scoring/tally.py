@@ -7,6 +7,24 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
+class Trial(BaseModel):
+    """One way to run the model that was tried on the first rows, and how fast it was.
+
+    Attributes:
+        runtime: the runtime.
+        chunk: the rows of one call.
+        threads: how many calls at a time.
+        rows_per_second: of the model alone, or, of trials of threads, of all the work on a block.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: str
+    chunk: int
+    threads: int = 1
+    rows_per_second: float
+
+
 class Tally(BaseModel):
     """The counts of an output folder, and the speed of the run that completed it.
 
@@ -25,6 +43,10 @@ class Tally(BaseModel):
         bytes: the size of the source.
         seconds: how long this run took.
         rows_per_second: the rows that this run did, scored or quarantined, a second.
+        runtime: what ran the model.
+        chunk: how many rows went through it at once.
+        threads: how many cores this run used.
+        tried: what was measured to choose them, where something was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +60,10 @@ class Tally(BaseModel):
     bytes: int = Field(ge=0)
     seconds: float = Field(ge=0)
     rows_per_second: float = Field(ge=0)
+    runtime: str = "onnxruntime"
+    chunk: int = 0
+    threads: int = 0
+    tried: tuple[Trial, ...] = ()
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

@@ -15,7 +15,8 @@ from secateur.formats.grids import Quantization
 from secateur.formats.int8 import operators, to_onnx_int8
 from secateur.formats.onnx import export, to_onnx
 from secateur.formats.parity import agreement
-from secateur.formats.predictor import Predictor, open_session
+from secateur.formats.predictor import Predictor
+from secateur.formats.sessions import open_session
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
