@@ -353,6 +353,8 @@ def _as_utf8(text: bytes) -> bytes:
 
     Arrow would pass over a row of too many fields without a word where it is not.
     """
+    if text.isascii():
+        return text
     try:
         text.decode()
     except UnicodeDecodeError:
