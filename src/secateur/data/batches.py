@@ -79,18 +79,18 @@ class Batches(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch, without those that are left out."""
-        return self._count - self.skip
+        return self.count - self.skip
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Return one batch."""
         index += self.skip
         try:
             if self._feed is not None:
-                last = index if self._ahead is None else self._ahead.reach(index, self._count)
+                last = index if self._ahead is None else self._ahead.reach(index, self.count)
                 self._feed.expect(self._order.blocks(*self._places(index, max(last, index))))
             if self._ahead is None:
                 return self._made(index)
-            return self._ahead.get(index, self._count)
+            return self._ahead.get(index, self.count)
         except SecateurError as error:
             # Some backends make an error of their own of what is raised here.
             self.failure = error
@@ -115,7 +115,8 @@ class Batches(keras.utils.PyDataset):
         return () if self.split.scattered else ("mapped", BLOCK, WINDOW)
 
     @property
-    def _count(self) -> int:
+    def count(self) -> int:
+        """The number of batches of an epoch, those that are left out included."""
         return -(-self.split.rows // self.batch_size)
 
     def _new_order(self) -> Order:
