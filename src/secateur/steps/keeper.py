@@ -134,14 +134,16 @@ class Keeper(keras.callbacks.Callback):
         self._epoch = epoch
         self._batches.set_epoch(epoch)
         self._saved = time.monotonic()
-        # Keras has just set the figures to zero, those of the part of the epoch that is done too.
-        for variable, value in zip(self._trained.metrics_variables, self._figures, strict=False):
-            variable.assign(value)
-        self._figures = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Stop a training whose loss is no longer a number; save the state if it is time to."""
         self.steps = self._batches.skip + batch + 1
+        if self._figures:
+            # Sums over the epoch, which Keras begins anew in this training.
+            found = self._trained.metrics_variables
+            for variable, before in zip(found, self._figures, strict=True):
+                variable.assign(variable + before)
+            self._figures = []
         if batch % self._LOOK_EVERY == 0:
             self._check(logs)
         due = time.monotonic() - self._saved >= self._seconds
