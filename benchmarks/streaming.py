@@ -4,9 +4,9 @@
 
 A set of float columns is generated in shards. The same model is trained on it in processes of their
 own: streamed, from a mapped file, and in memory, each under a limit, and in memory without one. The
-limit is that of a memory cgroup (version 1 or 2; it takes root): all that the process touches counts,
-pages of files as well, of which the system takes back what is needed. RLIMIT_AS and RLIMIT_DATA do
-not serve: TensorFlow and Arrow reserve gigabytes that they never touch.
+limit is that of a memory cgroup (version 1 or 2; it takes root): all that the process touches
+counts, pages of files as well, of which the system takes back what is needed. RLIMIT_AS and
+RLIMIT_DATA do not serve: TensorFlow and Arrow reserve gigabytes that they never touch.
 
 One table out: rows a second of feeding alone (no model), by the clock and by the seconds that the
 processors worked, the former as a share of what memory gives; the largest private resident memory;

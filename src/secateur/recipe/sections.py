@@ -35,6 +35,7 @@ class DataSection(Section):
     shape: tuple[int, ...] | None = None
     header: bool = True
     class_names: tuple[str, ...] | dict[str, str] | None = None
+    stream: bool | None = None
 
 
 class ModelSection(Section):

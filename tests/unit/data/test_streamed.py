@@ -1,6 +1,7 @@
 """Streamed rows are those that are held, in an order that seed and epoch alone decide."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.data import survey, tables
+from secateur.data import learn, survey, tables
 from secateur.data.order import Order
 from secateur.data.read import read
 from secateur.errors import DataError
@@ -279,3 +280,44 @@ def test_a_label_that_a_contract_does_not_know_is_left_out_and_told(folder):
     assert data.rows == ROWS - 1
     assert any("1 row without a target (y) left out" in note for note in data.notes)
     assert len(all_of(data.train.batches(64))) == data.train.rows
+
+
+def peak_of(folder, count, monkeypatch):
+    """Return the most bytes that NumPy and Python held while a set was read and gone through."""
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    for place in range(count):
+        x = random.normal(size=(50_000, 2))
+        words = random.integers(0, 3000, 50_000).astype(str)
+        table = pa.table({"a": x[:, 0], "b": x[:, 1], "word": words, "y": x[:, 0] > 0})
+        pq.write_table(table, folder / f"{place}.parquet", row_group_size=10_000)
+    monkeypatch.setattr(survey, "EXACT_ROWS", 40_000)
+    tracemalloc.start()
+    try:
+        data = read(folder, target="y", stream=True, cache_bytes=2**20)
+        batches = data.train.batches(1000, shuffle=True, class_weights=True)
+        for index in range(len(batches)):
+            batches[index]
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch):
+    peak_of(tmp_path / "first", 1, monkeypatch)  # what is loaded once
+    few, many = (peak_of(tmp_path / str(n), n, monkeypatch) for n in (4, 12))
+    assert many < 1.1 * few
+
+
+def test_counts_of_words_are_too_low_by_no_more_than_is_said(monkeypatch):
+    monkeypatch.setattr(learn, "MAX_WORDS", 40)
+    learner = learn._Categorical("word")
+    random = np.random.default_rng(0)
+    words = np.minimum(random.zipf(1.3, 20_000), 3000).astype(str)
+    for part in np.split(words, 200):
+        learner.add(pa.array(part), pa.array(np.ones(len(part), bool)))
+    assert len(learner.words) <= 40 + 100
+    true = dict(zip(*np.unique(words, return_counts=True), strict=True))
+    assert learner.error > 0
+    for word, count in true.items():
+        assert count - learner.error <= learner.words[word] <= count
