@@ -19,7 +19,7 @@ from secateur.errors import DataError
 
 NAMES = ("train", "validation", "test")
 LEFT_OUT = 255
-_AT_A_TIME = 2**20
+_AT_A_TIME = 2**16
 Shares = tuple[float, float, float]
 
 
