@@ -51,6 +51,17 @@ def write_whole(path: str | Path, text: str) -> Path:
     return path
 
 
+def reserve(handle: int, size: int) -> None:
+    """Give an open file its size, and room for it on the disk. Raises what the system raises.
+
+    A mapped file with holes kills the process when the disk is full; a whole one cannot.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+    else:
+        os.truncate(handle, size)
+
+
 def lock(file: IO[bytes] | int) -> bool:
     """Take an open file for this process alone until it is closed; False where another has it.
 

@@ -12,10 +12,23 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from secateur.data import mixing
+from secateur.data.randaugment import RandAugment
 from secateur.data.stores import THREADS
 from secateur.errors import DataError
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+# For which kinds of data each is.
+_KINDS: dict[str, tuple[str, ...]] = {
+    "vertical_flip": ("image", "array"),
+    "rand_augment": ("image", "array"),
+    "mixup": ("image", "array", "sequence"),
+    "cutmix": ("image", "array"),
+    "warp": ("sequence",),
+    "swap": ("table",),
+}
+# How many speeds of time are drawn for a sequence.
+_KNOTS = 4
 
 
 class Augmentation:
@@ -23,13 +36,31 @@ class Augmentation:
 
     A `key` (such as epoch and batch) gives each batch changes of its own; without one, batches are
     numbered as they come.
+
+    Attributes:
+        mixes: whether `mixed` is to be called as well, which changes labels.
     """
 
     keyed = True
 
-    def __init__(self, changes: Sequence[Change], seed: int):
+    def __init__(
+        self,
+        changes: Sequence[Change],
+        seed: int,
+        *,
+        swap: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+    ):
         self._changes = tuple(changes)
         self._seed = seed
+        self._swap = swap
+        self._mixers = [
+            (mixer, alpha)
+            for mixer, alpha in ((mixing.mixup, mixup), (mixing.cutmix, cutmix))
+            if alpha
+        ]
+        self.mixes = bool(self._mixers)
         self._calls = 0
 
     def __call__(self, x: Any, *, key: Sequence[int] | None = None) -> Any:
@@ -38,11 +69,39 @@ class Augmentation:
             key = (self._calls,)
             self._calls += 1
         draw = np.random.default_rng((self._seed, *key))
-        if isinstance(x, dict):
-            return {
-                name: self._changed(a, draw) if name == "numeric" else a for name, a in x.items()
-            }
-        return self._changed(np.asarray(x), draw)
+        if not isinstance(x, dict):
+            x = np.asarray(x)
+            return self._changed(self._swapped(x, draw), draw)
+        if self._swap:
+            x = {name: self._swapped(a, draw) for name, a in x.items()}
+        return {name: self._changed(a, draw) if name == "numeric" else a for name, a in x.items()}
+
+    def mixed(
+        self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, *, key: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return a batch whose samples are mixed with one another, and their labels and weights.
+
+        Args:
+            x: samples.
+            y: labels: one number a class, or values.
+            weights: the weight of each sample, if they have one.
+            key: decides what is mixed with what.
+        """
+        draw = np.random.default_rng((self._seed, *key, 1))
+        mixer, alpha = self._mixers[draw.integers(len(self._mixers))]
+        x, partner, share = mixer(np.asarray(x), alpha, draw)
+        return (
+            x,
+            mixing.blended(y, partner, share),
+            mixing.blended(weights, partner, share),
+        )
+
+    def _swapped(self, x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        """Give some cells the value that another row of the batch has in their column."""
+        if not self._swap:
+            return x
+        others = draw.integers(0, len(x), x.shape)
+        return np.where(draw.random(x.shape) < self._swap, np.take_along_axis(x, others, 0), x)
 
     def _changed(self, x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         for change in self._changes:
@@ -59,6 +118,13 @@ def augmentation(
     zoom: float = 0.1,
     contrast: float = 0.1,
     noise: float = 0.0,
+    vertical_flip: bool = False,
+    rand_augment: int = 0,
+    strength: float = 0.5,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+    warp: float = 0.0,
+    swap: float = 0.0,
     seed: int = 0,
 ) -> Augmentation:
     """Make a function that changes batches at random, for training alone.
@@ -73,15 +139,40 @@ def augmentation(
         zoom: how much larger or smaller it becomes at most.
         contrast: how much its contrast changes at most.
         noise: the spread of noise, as a share of the spread of a channel or column.
+        vertical_flip: whether top and bottom may be exchanged (images).
+        rand_augment: how many operations of RandAugment each image gets; 0 for none.
+        strength: how far these go, from 0 to 1.
+        mixup: how evenly samples are mixed with one another, and their labels (images, arrays and
+            sequences): the `alpha` of the paper; 0 for not at all.
+        cutmix: how evenly images get a box of another image: the `alpha` of the paper; 0 for not at
+            all. With `mixup` as well each batch has one of the two.
+        warp: how much faster or slower time runs at most within a sequence.
+        swap: the share of a table's cells that get the value of another row.
         seed: decides the changes.
 
     Raises:
-        DataError: an amount is out of range.
+        DataError: an amount is out of range, or is for another kind of data.
     """
     amounts = {"rotate": rotate, "shift": shift, "zoom": zoom, "contrast": contrast, "noise": noise}
+    amounts |= {"warp": warp, "swap": swap}
     for name, amount in amounts.items():
         if not 0 <= amount < 1:
             raise DataError(f"`{name}` is from 0 to below 1, not {amount!r}.")
+    _check_strong(rand_augment, {"strength": strength, "mixup": mixup, "cutmix": cutmix})
+    asked = {
+        "vertical_flip": vertical_flip,
+        "rand_augment": rand_augment,
+        "mixup": mixup,
+        "cutmix": cutmix,
+        "warp": warp,
+        "swap": swap,
+    }
+    for name, value in asked.items():
+        if value and kind not in _KINDS[name]:
+            raise DataError(
+                f"`{name}` is for {' and '.join(_KINDS[name])}, and this is {kind}.",
+                mend="Leave it out.",
+            )
     changes: list[Change] = []
     if kind in ("image", "array") and (flip or rotate or shift or zoom):
         changes.append(_Move(flip, rotate, shift, zoom))
@@ -91,7 +182,24 @@ def augmentation(
         changes.append(_stretch(shift, zoom))
     if noise:
         changes.append(_noise(noise))
-    return Augmentation(changes, seed)
+    if warp:
+        changes.append(_warp(warp))
+    if vertical_flip:
+        changes.append(_turn_over)
+    if rand_augment:
+        changes.append(RandAugment(rand_augment, strength))
+    return Augmentation(changes, seed, swap=swap, mixup=mixup, cutmix=cutmix)
+
+
+def _check_strong(operations: int, amounts: dict[str, float]) -> None:
+    if isinstance(operations, bool) or not isinstance(operations, int) or operations < 0:
+        raise DataError(f"`rand_augment` is a whole number from 0, not {operations!r}.")
+    for name, amount in amounts.items():
+        most = 1 if name == "strength" else np.inf
+        if not 0 <= amount <= most or not np.isfinite(amount):
+            raise DataError(
+                f"`{name}` is from 0{' to 1' if name == 'strength' else ''}, not {amount!r}."
+            )
 
 
 class _Move:
@@ -172,6 +280,36 @@ def _stretch(shift: float, zoom: float) -> Change:
         return _as(x.dtype, x[np.arange(count)[:, None], places] * factor)
 
     return change
+
+
+def _warp(amount: float) -> Change:
+    """Let time run faster here and slower there (Um et al. 2017), between the same ends."""
+
+    def change(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        count, steps = x.shape[:2]
+        if steps < 2:
+            return x
+        speeds = draw.uniform(1 - amount, 1 + amount, (count, _KNOTS))
+        knots = np.linspace(0, _KNOTS - 1, steps - 1)
+        low = np.minimum(knots.astype(int), _KNOTS - 2)
+        part = knots - low
+        speed = speeds[:, low] * (1 - part) + speeds[:, low + 1] * part
+        places = np.concatenate([np.zeros((count, 1)), np.cumsum(speed, axis=1)], axis=1)
+        places *= (steps - 1) / places[:, -1:]
+        first = np.minimum(places.astype(int), steps - 2)
+        share = (places - first).reshape(count, steps, *[1] * (x.ndim - 2)).astype(np.float32)
+        rows = np.arange(count)[:, None]
+        return _as(x.dtype, x[rows, first] * (1 - share) + x[rows, first + 1] * share)
+
+    return change
+
+
+def _turn_over(x: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Exchange top and bottom of half of the images."""
+    if x.ndim < 4:
+        return x
+    chosen = (draw.random(len(x)) < 0.5).reshape(-1, *[1] * (x.ndim - 1))
+    return np.where(chosen, x[:, ::-1], x)
 
 
 def _noise(amount: float) -> Change:

@@ -1,7 +1,8 @@
 """A split as batches for `model.fit`: each epoch another order, and each order decided by the seed.
 
-Where samples far apart are slow to take (rows mapped from a file), blocks of neighbouring rows are
-shuffled, and then the rows within a window of blocks; else all samples are.
+Where samples far apart are slow to take (rows in files), blocks of neighbouring rows are shuffled,
+and then the rows within a window of blocks; else all samples are. Any batch can be had without
+those before it, so that a training goes on where it was broken off.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from secateur.errors import DataError
+from secateur.data.ahead import Ahead
+from secateur.data.order import Order
+from secateur.errors import DataError, SecateurError
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Split
@@ -29,9 +32,17 @@ class Batches(keras.utils.PyDataset):
         batch_size: samples a batch.
         shuffle: whether each epoch has an order of its own, from the seed and the epoch's number.
         seed: decides the orders.
-        augment: a function x -> x, as `augmentation` makes it.
+        augment: a function x -> x, as `augmentation` makes it; one that has `mixes` is asked for
+            mixed samples and labels as well.
         class_weights: True to weigh classes by how rare they are, or a weight by class name.
         repeat_last: whether the last batch is filled up with the first samples of the epoch.
+        one_hot: whether a class is given as one number a class, float32, instead of its code.
+        workers: how many threads make batches before they are asked for; 0 for none.
+
+    Attributes:
+        epoch: the number of the epoch, from 0, whose order the batches have.
+        skip: how many batches of each epoch are left out at its beginning.
+        failure: what went wrong in making a batch, if something did.
     """
 
     def __init__(
@@ -44,6 +55,8 @@ class Batches(keras.utils.PyDataset):
         augment: Callable[..., Any] | None = None,
         class_weights: bool | Mapping[str, float] | None = None,
         repeat_last: bool = False,
+        one_hot: bool = False,
+        workers: int = 0,
     ):
         super().__init__()
         if batch_size < 1:
@@ -54,27 +67,34 @@ class Batches(keras.utils.PyDataset):
         self.seed = seed
         self.augment = augment
         self.repeat_last = repeat_last
+        self.one_hot = one_hot
         self.epoch = 0
-        self.labels = split.labels()
-        self.weights = _weights(split, self.labels, class_weights)
-        self._order: _Order = self._new_order()
+        self.skip = 0
+        self.failure: SecateurError | None = None
+        self._feed = split.feed()
+        self._labels = None if self._feed is not None else split.labels()
+        self.weights = _weights(split, class_weights)
+        self._ahead = Ahead(self._made, workers) if workers else None
+        self._order: Order = self._new_order()
 
     def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-        return -(-self.split.rows // self.batch_size)
+        """Return the number of batches of an epoch, without those that are left out."""
+        return self.count - self.skip
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Return one batch."""
-        start = index * self.batch_size
-        places = np.arange(start, min(start + self.batch_size, self.split.rows))
-        if self.repeat_last:
-            places = np.arange(start, start + self.batch_size) % self.split.rows
-        rows = self._order(places)
-        x = self.split.take(rows)
-        if self.augment is not None:
-            x = self._augmented(x, index)
-        y = self.labels[rows]
-        return (x, y) if self.weights is None else (x, y, self.weights[y])
+        index += self.skip
+        try:
+            if self._feed is not None:
+                last = index if self._ahead is None else self._ahead.reach(index, self.count)
+                self._feed.expect(self._order.blocks(*self._places(index, max(last, index))))
+            if self._ahead is None:
+                return self._made(index)
+            return self._ahead.get(index, self.count)
+        except SecateurError as error:
+            # Some backends make an error of their own of what is raised here.
+            self.failure = error
+            raise
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch's order."""
@@ -82,58 +102,65 @@ class Batches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of an epoch, as when training is resumed."""
+        if self._ahead is not None:
+            self._ahead.forget()
         self.epoch = epoch
         self._order = self._new_order()
 
-    def _new_order(self) -> _Order:
-        block = self.split.rows if self.split.scattered else BLOCK
-        return _Order(self.split.rows, block, (self.seed, self.epoch), self.shuffle)
+    @property
+    def layout(self) -> tuple[Any, ...]:
+        """What the order depends on beside seed and epoch; empty where all samples are held."""
+        if self._feed is not None:
+            return ("streamed", self._feed.window)
+        return () if self.split.scattered else ("mapped", BLOCK, WINDOW)
 
-    def _augmented(self, x: Any, index: int) -> Any:
-        assert self.augment is not None
-        if getattr(self.augment, "keyed", False):
-            return self.augment(x, key=(self.seed, self.epoch, index))
-        return self.augment(x)
+    @property
+    def count(self) -> int:
+        """The number of batches of an epoch, those that are left out included."""
+        return -(-self.split.rows // self.batch_size)
+
+    def _new_order(self) -> Order:
+        seed, rows = (self.seed, self.epoch), self.split.rows
+        if self._feed is not None:
+            return Order(self._feed.sizes, self._feed.window, seed, self.shuffle)
+        block = max(1, rows if self.split.scattered else BLOCK)
+        starts = np.arange(0, rows, block)
+        return Order(np.minimum(starts + block, rows) - starts, WINDOW * block, seed, self.shuffle)
+
+    def _places(self, first: int, last: int) -> tuple[int, int]:
+        """Return the first place of a batch, and the last one of another."""
+        return first * self.batch_size, min((last + 1) * self.batch_size, self.split.rows) - 1
+
+    def _made(self, index: int) -> tuple[Any, ...]:
+        epoch, order = self.epoch, self._order
+        first, last = self._places(index, index)
+        places = np.arange(first, last + 1)
+        if self.repeat_last:
+            places = np.arange(first, first + self.batch_size) % self.split.rows
+        rows = order(places)
+        x, y = self._samples(rows)
+        weights = None if self.weights is None else self.weights[y]
+        if self.one_hot:
+            y = np.eye(len(self.split.contract.classes), dtype=np.float32)[y]
+        if self.augment is not None:
+            x, y, weights = self._augmented(x, y, weights, (self.seed, epoch, index))
+        return (x, y) if weights is None else (x, y, weights)
+
+    def _samples(self, rows: np.ndarray) -> tuple[Any, np.ndarray]:
+        if self._feed is not None:
+            return self._feed.samples(rows)
+        assert self._labels is not None
+        return self.split.take(rows), self._labels[rows]
+
+    def _augmented(self, x: Any, y: Any, weights: Any, key: tuple[int, ...]) -> tuple[Any, ...]:
+        augment: Any = self.augment
+        x = augment(x, key=key) if getattr(augment, "keyed", False) else augment(x)
+        if getattr(augment, "mixes", False):
+            return augment.mixed(x, y, weights, key=key)
+        return x, y, weights
 
 
-class _Order:
-    """The order of rows of one epoch: place -> row."""
-
-    def __init__(self, rows: int, block: int, seed: tuple[int, ...], shuffle: bool):
-        self.rows, self.block, self.seed, self.shuffle = rows, max(block, 1), seed, shuffle
-        self.starts = np.arange(0, rows, self.block)
-        if shuffle:
-            np.random.default_rng(seed).shuffle(self.starts)
-        sizes = np.minimum(self.starts + self.block, rows) - self.starts
-        # Where each window of blocks begins in the order.
-        self.bounds = np.concatenate([[0], np.cumsum(sizes)])[::WINDOW]
-        self._window: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
-
-    def __call__(self, places: np.ndarray) -> np.ndarray:
-        """Return the rows at some places of the order."""
-        if not self.shuffle:
-            return places
-        windows = np.searchsorted(self.bounds, places, side="right") - 1
-        rows = np.empty(len(places), np.int64)
-        for window in np.unique(windows):
-            here = windows == window
-            rows[here] = self._rows_of(int(window))[places[here] - self.bounds[window]]
-        return rows
-
-    def _rows_of(self, window: int) -> np.ndarray:
-        known, rows = self._window
-        if known == window:
-            return rows
-        starts = self.starts[window * WINDOW : (window + 1) * WINDOW]
-        rows = np.concatenate([np.arange(s, min(s + self.block, self.rows)) for s in starts])
-        np.random.default_rng((*self.seed, window)).shuffle(rows)
-        self._window = (window, rows)
-        return rows
-
-
-def _weights(
-    split: Split, labels: np.ndarray, wanted: bool | Mapping[str, float] | None
-) -> np.ndarray | None:
+def _weights(split: Split, wanted: bool | Mapping[str, float] | None) -> np.ndarray | None:
     """Return a weight for each class, averaging 1 over the samples where they are balanced."""
     if wanted is None or wanted is False:
         return None
@@ -145,5 +172,5 @@ def _weights(
             if name not in classes:
                 raise DataError(f"there is no class {name!r} to weigh; there are {classes}.")
         return np.array([wanted.get(name, 1.0) for name in classes], np.float32)
-    counts = np.maximum(np.bincount(labels, minlength=len(classes)), 1)
-    return (len(labels) / (len(classes) * counts)).astype(np.float32)
+    counts = np.maximum(list(split.class_counts().values()), 1)
+    return (split.rows / (len(classes) * counts)).astype(np.float32)

@@ -14,6 +14,7 @@ from secateur.data.contract import Contract
 from secateur.data.encode import Encoded
 from secateur.data.splits import NAMES
 from secateur.data.stores import Store
+from secateur.data.streamed import Feed, StreamedStore
 from secateur.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,21 +49,41 @@ class Split:
     def __len__(self) -> int:
         return self.rows
 
+    @property
+    def streamed(self) -> bool:
+        """Whether samples are read from their files anew each time."""
+        return isinstance(self._store, StreamedStore)
+
     def labels(self) -> np.ndarray:
         """Return the target of every sample in order: int32 codes, or float32 values."""
         return self._store.labels(self._place)
+
+    def moments(self) -> tuple[float, float]:
+        """Return the mean and the standard deviation of the target's values."""
+        if isinstance(self._store, StreamedStore):
+            return self._store.moments(self._place)
+        labels = self.labels()
+        return float(labels.mean()), float(labels.std())
 
     def class_counts(self) -> dict[str, int]:
         """Return how many samples each class has; empty for regression."""
         classes = self.contract.classes
         if not classes:
             return {}
-        counts = np.bincount(self.labels(), minlength=len(classes))
+        if isinstance(self._store, StreamedStore):
+            counts = self._store.class_counts(self._place)
+        else:
+            counts = np.bincount(self.labels(), minlength=len(classes))
         return dict(zip(classes, counts.tolist(), strict=True))
 
     def take(self, rows: np.ndarray) -> Encoded:
         """Return the model's inputs for the samples of these numbers, in this order."""
         return self._store.take(self._place, np.asarray(rows))
+
+    def feed(self) -> Feed | None:
+        """Return what reads row groups before they are asked for, where samples are streamed."""
+        store = self._store
+        return Feed(store, self._place) if isinstance(store, StreamedStore) else None
 
     def batches(
         self,
@@ -73,6 +94,8 @@ class Split:
         augment: Callable[..., Any] | None = None,
         class_weights: bool | Mapping[str, float] | None = None,
         repeat_last: bool = False,
+        one_hot: bool = False,
+        workers: int = 0,
     ) -> Batches:
         """Return the samples as batches of (x, y), or (x, y, weight), for `model.fit`.
 
@@ -85,6 +108,8 @@ class Split:
             augment: a function x -> x, as `augmentation` makes it.
             class_weights: True to weigh classes by how rare they are, or a weight by class name.
             repeat_last: whether the last batch is filled up with the first samples of the epoch.
+            one_hot: whether a class is given as one number a class instead of its code.
+            workers: how many threads make batches before they are asked for; 0 for none.
         """
         from secateur.data.batches import Batches
 
@@ -96,17 +121,23 @@ class Split:
             augment=augment,
             class_weights=class_weights,
             repeat_last=repeat_last,
+            one_hot=one_hot,
+            workers=workers,
         )
 
     def sample(self, count: int, *, seed: int = 0) -> tuple[Encoded, np.ndarray]:
         """Return (x, y) of some samples, drawn without replacement, or of all there are."""
         rows = self.sample_rows(count, seed=seed)
+        if isinstance(self._store, StreamedStore):
+            return self._store.samples(self._place, rows)
         return self.take(rows), self.labels()[rows]
 
     def sample_rows(self, count: int, *, seed: int = 0) -> np.ndarray:
         """Return the numbers of the samples that `sample` draws."""
         if count >= self.rows:
             return np.arange(self.rows)
+        if isinstance(self._store, StreamedStore):
+            return self._store.draw(self._place, count, seed)
         return np.random.default_rng(seed).choice(self.rows, count, replace=False)
 
     def rows_as_dicts(self, indices: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:

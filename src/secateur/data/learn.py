@@ -252,6 +252,9 @@ class _Categorical(_Learner):
         self.words: Counter[str] = Counter()
         self.seen = 0
         self.forgotten = 0
+        # By how much a count may be too low (as in Manku and Motwani's lossy counting, 2002): a
+        # word that was forgotten had at most the least count that was kept.
+        self.error = 0
 
     def add(self, column: pa.Array, train: pa.Array) -> None:
         self.nullable = self.nullable or column.null_count > 0
@@ -262,6 +265,7 @@ class _Categorical(_Learner):
         if len(self.words) > MAX_WORDS:
             kept = self.words.most_common(MAX_WORDS // 2)
             self.forgotten += len(self.words) - len(kept)
+            self.error += kept[-1][1]
             self.words = Counter(dict(kept))
 
     def unfit(self) -> str:
@@ -274,7 +278,8 @@ class _Categorical(_Learner):
         rare = len(self.words) + self.forgotten - VOCABULARY
         if rare <= 0:
             return []
-        return [f"column {self.name}: {rare:,} rarer values beyond {VOCABULARY:,} count as unknown"]
+        told = f"column {self.name}: {rare:,} rarer values beyond {VOCABULARY:,} count as unknown"
+        return [f"{told} (counts too low by up to {self.error:,})" if self.error else told]
 
     def column(self) -> CategoricalColumn:
         frequent = sorted(self.words.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]

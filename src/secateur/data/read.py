@@ -45,6 +45,7 @@ def read(
     seed: int = 0,
     class_names: Sequence[str] | Mapping[str, str] | None = None,
     cache_bytes: int = CACHE_BYTES,
+    stream: bool | None = None,
 ) -> Dataset:
     """Read raw data, learn what a valid row is, and split it.
 
@@ -72,7 +73,11 @@ def read(
         contract: what is learned, where it is known already.
         seed: decides the splits.
         class_names: other names for the classes: in order of the classes, or by class.
-        cache_bytes: the most memory that encoded samples may take; more is kept in mapped files.
+        cache_bytes: the most memory that encoded samples may take; more is kept in mapped files, or
+            streamed.
+        stream: whether rows are read anew from their Parquet or Arrow files in every epoch, so that
+            neither memory nor the disk holds them; where None, if they are more than `cache_bytes`
+            and more than five million, or more than the disk has room for.
 
     Returns:
         The dataset. Rows that cannot be used are left out and counted in its notes.
@@ -106,6 +111,7 @@ def read(
         seed=seed,
         class_names=class_names,
         cache_bytes=cache_bytes,
+        stream=stream,
     )
     table = _as_table(source)
     if table is not None:

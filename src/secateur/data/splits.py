@@ -19,6 +19,7 @@ from secateur.errors import DataError
 
 NAMES = ("train", "validation", "test")
 LEFT_OUT = 255
+_AT_A_TIME = 2**16
 Shares = tuple[float, float, float]
 
 
@@ -147,7 +148,10 @@ def demand_rows(codes: np.ndarray) -> None:
     Raises:
         DataError: a split has no row.
     """
-    counts = np.bincount(codes, minlength=LEFT_OUT + 1)[: len(NAMES)]
+    counts = np.zeros(LEFT_OUT + 1, np.int64)
+    for start in range(0, len(codes), _AT_A_TIME):
+        counts += np.bincount(codes[start : start + _AT_A_TIME], minlength=LEFT_OUT + 1)
+    counts = counts[: len(NAMES)]
     for name, count in zip(NAMES, counts, strict=True):
         if not count:
             raise DataError(

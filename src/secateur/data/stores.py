@@ -26,6 +26,7 @@ from secateur.data.kinds import Kind, conform
 from secateur.data.places import Place
 from secateur.data.shards import Shards
 from secateur.errors import DataError
+from secateur.files import reserve
 
 THREADS = min(4, os.cpu_count() or 1)
 
@@ -76,8 +77,7 @@ class TableStore:
         self.contract, self.frames, self.codes = contract, frames, codes
         self.kinds, self.lengths = kinds, lengths
         self.counts = [int((codes == split).sum()) for split in range(3)]
-        width = sum(4 * int(np.prod(shape)) for shape, _ in contract.inputs().values()) + 4
-        self.bytes = width * sum(self.counts)
+        self.bytes = row_bytes(contract) * sum(self.counts)
         self.scattered = self.bytes <= cache_bytes
         self._encoded: list[dict[str, np.ndarray]] | None = None
 
@@ -101,7 +101,7 @@ class TableStore:
         target = self.contract.target
         columns = [*self.contract.reads, *([target.name] if target else [])]
         table = self.frames.take(numbers, list(dict.fromkeys(columns)))
-        return _numbers_as_numbers(table, self.kinds).to_pylist()
+        return numbers_as_numbers(table, self.kinds).to_pylist()
 
     def _arrays(self, split: int) -> dict[str, np.ndarray]:
         if self._encoded is None:
@@ -224,7 +224,12 @@ class ImageStore:
         return [{"file": self.files[row]} for row in self.rows[split][rows]]
 
 
-def _numbers_as_numbers(table: pa.Table, kinds: Mapping[str, Kind]) -> pa.Table:
+def row_bytes(contract: Contract) -> int:
+    """Return how many bytes an encoded row and its target take."""
+    return sum(4 * int(np.prod(shape)) for shape, _ in contract.inputs().values()) + 4
+
+
+def numbers_as_numbers(table: pa.Table, kinds: Mapping[str, Kind]) -> pa.Table:
     """Return a table with its numbers and truths typed, which CSV gives as text."""
     typed: dict[str, Kind] = {
         name: kind for name, kind in kinds.items() if kind in ("numeric", "boolean")
@@ -264,8 +269,6 @@ def _array(folder: Path | None, name: str, shape: tuple[int, ...], dtype: str) -
     if folder is None or 0 in shape:
         return np.empty(shape, dtype)
     array = np.memmap(folder / name, dtype, mode="w+", shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        # A mapped file with holes kills the process when the disk is full; a whole one cannot.
-        with open(folder / name, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, array.nbytes)
+    with open(folder / name, "r+b") as file:
+        reserve(file.fileno(), array.nbytes)
     return array

@@ -7,6 +7,7 @@ after; beyond `EXACT_ROWS` rows it keeps the byte alone, and shares hold on aver
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from secateur.data.encode import check, target_codes
 from secateur.data.frames import Frames
 from secateur.data.kinds import Fault, Kind, conform
 from secateur.errors import DataError
+from secateur.files import reserve
 
 EXACT_ROWS = 5_000_000
 MAX_WHOLE_CLASSES = 100
@@ -71,7 +73,7 @@ def survey(frames: Frames, ask: Question) -> Survey:
     exact = frames.rows <= EXACT_ROWS
     labels = _Labels(ask)
     notes, digest = _Notes(), _Digest()
-    codes = np.full(frames.rows, splits.LEFT_OUT, np.uint8)
+    codes = _no_codes(frames.rows)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     inputs = {name: kind for name, kind in ask.kinds.items() if name != ask.target}
     columns = [*ask.kinds]
@@ -95,8 +97,7 @@ def survey(frames: Frames, ask: Question) -> Survey:
         if exact:
             kept.append((hashes, label))
     target, label_notes = labels.target()
-    used = codes != splits.LEFT_OUT
-    if not used.any():
+    if not labels.rows:
         raise DataError(f"none of the {frames.rows:,} rows can be used: {notes.first()}.")
     if exact:
         hashes, label = (np.concatenate(side) for side in zip(*kept, strict=True))
@@ -104,9 +105,27 @@ def survey(frames: Frames, ask: Question) -> Survey:
         if ask.group is None:
             hashes, copies = splits.apart(hashes)
             label_notes += _copies_note(copies, len(hashes))
-        codes[used] = _assign(hashes, label if stratify else None, ask)
+        codes[codes != splits.LEFT_OUT] = _assign(hashes, label if stratify else None, ask)
     splits.demand_rows(codes)
     return Survey(codes, target, (*notes.all(), *label_notes), digest.hex())
+
+
+def _no_codes(rows: int) -> np.ndarray:
+    """Return a byte for each row, in a file that has no name where there are many rows."""
+    if rows <= EXACT_ROWS:
+        return np.full(rows, splits.LEFT_OUT, np.uint8)
+    try:
+        with tempfile.TemporaryFile(prefix="secateur-") as file:
+            reserve(file.fileno(), rows)
+            codes = np.memmap(file, np.uint8, mode="r+", shape=(rows,))
+    except OSError as error:
+        raise DataError(
+            f"the splits of {rows:,} rows cannot be kept: {error.strerror or error}.",
+            where=tempfile.gettempdir(),
+            mend="Make room there, or set TMPDIR to a folder on a larger disk.",
+        ) from error
+    codes[:] = splits.LEFT_OUT
+    return codes
 
 
 def _copies_note(copies: int, rows: int) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from tempfile import gettempdir
 
 import numpy as np
 
@@ -12,11 +14,13 @@ from secateur.data.contract import Contract, ListColumn, Target
 from secateur.data.dataset import Dataset
 from secateur.data.encode import missing_column
 from secateur.data.frames import Frames
+from secateur.data.groups import demand_one_schema, row_groups
 from secateur.data.kinds import Kind, Profile
 from secateur.data.learn import learn, learn_target
 from secateur.data.lists import list_shape
-from secateur.data.stores import TableStore
-from secateur.data.survey import Question, survey
+from secateur.data.stores import Store, TableStore
+from secateur.data.streamed import StreamedStore, too_large, window_rows
+from secateur.data.survey import EXACT_ROWS, Question, survey
 from secateur.errors import ContractError, DataError
 
 # Names that pandas gives to an index that it writes beside the columns.
@@ -40,6 +44,7 @@ class TableArguments:
     seed: int
     class_names: Sequence[str] | Mapping[str, str] | None
     cache_bytes: int
+    stream: bool | None = None
 
 
 def read_table(
@@ -54,6 +59,7 @@ def read_table(
     target = _target_name(frames, source, arguments)
     _demand_columns(frames, target, source, arguments)
     kinds, shape, left_out = _choose(frames, seen, target, arguments)
+    demand_one_schema(frames, list(kinds))
     lengths = {name: int(np.prod(shape or ())) for name, kind in kinds.items() if kind == "list"}
     found = survey(frames, _question(target, kinds, lengths, seen, arguments))
     inputs: dict[str, Kind] = {name: kind for name, kind in kinds.items() if name != target}
@@ -68,11 +74,11 @@ def read_table(
     encoded: dict[str, Kind] = {
         name: kind for name, kind in kinds.items() if name in read or name == target
     }
-    store = TableStore(contract, frames, codes, encoded, lengths, cache_bytes=arguments.cache_bytes)
+    store, stored = _store(contract, frames, codes, encoded, lengths, arguments)
     return Dataset.of(
         store,
         contract,
-        notes=[*notes, *left_out, *more, *found.notes],
+        notes=[*notes, *left_out, *more, *found.notes, *stored],
         source=source,
         digest=found.digest,
         splitting={
@@ -82,6 +88,41 @@ def read_table(
             "stratify": arguments.stratify,
         },
     )
+
+
+def _store(
+    contract: Contract,
+    frames: Frames,
+    codes: np.ndarray,
+    kinds: Mapping[str, Kind],
+    lengths: Mapping[str, int],
+    arguments: TableArguments,
+) -> tuple[Store, list[str]]:
+    """Hold encoded rows in memory or in mapped files, or read them anew each time.
+
+    A mapped file is quicker than reading anew, and takes room on the disk and four bytes of memory
+    a row: it is for what is too large for memory, and not for what has no end.
+    """
+    held = TableStore(contract, frames, codes, kinds, lengths, cache_bytes=arguments.cache_bytes)
+    asked, why = arguments.stream, ""
+    if asked is None:
+        large = frames.rows > EXACT_ROWS or held.bytes > shutil.disk_usage(gettempdir()).free
+        asked = large and not held.scattered
+    groups = row_groups(frames) if asked else None
+    if groups is None:
+        why = "the rows are not in Parquet or Arrow files" if asked else ""
+    else:
+        why = too_large(groups, window_rows(contract, arguments.cache_bytes))
+    if asked and not why and groups is not None:
+        return StreamedStore(
+            contract, frames, groups, codes, kinds, lengths, arguments.cache_bytes
+        ), ["rows are read from their files in every epoch"]
+    if arguments.stream:
+        raise DataError(
+            f"the rows cannot be streamed: {why}.",
+            mend="Write Parquet files with smaller row groups, or raise `cache_bytes`.",
+        )
+    return held, [f"rows are not streamed, but kept in a mapped file: {why}"] if why else []
 
 
 def _target_name(frames: Frames, source: str, arguments: TableArguments) -> str:

@@ -84,8 +84,7 @@ class Start:
         if builder is None:
             target = None
             if data.contract.task == "regression":
-                labels = data.train.labels()
-                target = (float(labels.mean()), float(labels.std()))
+                target = data.train.moments()
             return build(
                 data.contract,
                 width=self.recipe.model.width,

@@ -35,6 +35,7 @@ class DataSection(Section):
     shape: tuple[int, ...] | None = None
     header: bool = True
     class_names: tuple[str, ...] | dict[str, str] | None = None
+    stream: bool | None = None
 
 
 class ModelSection(Section):
@@ -64,6 +65,13 @@ class AugmentSection(Section):
     zoom: float | None = Field(default=None, ge=0)
     contrast: float | None = Field(default=None, ge=0)
     noise: float | None = Field(default=None, ge=0)
+    vertical_flip: bool = False
+    rand_augment: int | None = Field(default=None, ge=0)
+    strength: float | None = Field(default=None, ge=0, le=1)
+    mixup: float | None = Field(default=None, ge=0)
+    cutmix: float | None = Field(default=None, ge=0)
+    warp: float | None = Field(default=None, ge=0)
+    swap: float | None = Field(default=None, ge=0)
 
 
 class TrainSection(Section):

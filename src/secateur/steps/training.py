@@ -1,12 +1,13 @@
 """Train a copy of a model on a data set: quiet, seeded, and resumable to the same result.
 
 Everything random is a function of the seed, the epoch and the batch, so a training that was broken
-off and resumed gives what it would have given in one go.
+off, be it in the midst of an epoch, and resumed gives what it would have given in one go.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,8 +24,12 @@ from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
 
 if TYPE_CHECKING:
+    from secateur.data.augment import Augmentation
     from secateur.data.dataset import Dataset
     from secateur.steps.teaching import Around
+
+
+WORKERS = min(2, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def fit(
     augment: bool | Mapping[str, Any] | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    checkpoint_seconds: float = 60.0,
     seed: int = 0,
     verbose: bool = False,
     callbacks: Iterable[keras.callbacks.Callback] = (),
@@ -106,11 +112,13 @@ def fit(
             gives a weight to each class by name.
         augment: what to vary in the training rows: arguments of `augmentation`, or True for its
             defaults.
-        checkpoint: a folder that keeps the state after every epoch.
+        checkpoint: a folder that keeps the state after every epoch, and within.
         resume: go on from the state in `checkpoint` if there is one.
+        checkpoint_seconds: within an epoch, the state is saved so often.
         seed: gives the order of rows, the variation and the dropout.
         verbose: show a progress bar.
-        callbacks: more Keras callbacks.
+        callbacks: more Keras callbacks; in a training that is resumed in the midst of an epoch they
+            see that epoch, and those after it, as two trainings.
         guide: one more, which chooses the optimizer and sees the copy before it is trained.
         teaching: what the copy learns from beside the labels; not together with a guide.
 
@@ -118,7 +126,8 @@ def fit(
         The trained model (not compiled) and its curve.
 
     Raises:
-        DataError: there are no training rows.
+        DataError: there are no training rows, or files can no longer be read; the last good
+            checkpoint stays.
         ModelError: the loss is no longer a number; the last good checkpoint stays.
         OutputError: a checkpoint cannot be written, or belongs to another training.
     """
@@ -127,55 +136,74 @@ def fit(
         raise DataError("there are no rows to train on.", where="train")
     start = time.perf_counter()
     batch = batch_size or default_batch_size(data.train.rows)
+    changes = _augmentation(data, augment, seed)
+    # Mixed labels are shares of classes; those of two classes may be the share of the second alone.
+    mixed = changes is not None and changes.mixes and data.contract.task == "classification"
+    one_hot = mixed and model.output_shape[-1] > 1
     batches = data.train.batches(
         batch,
         shuffle=True,
         seed=seed,
-        augment=_augmentation(data, augment, seed),
+        augment=changes,
         class_weights=class_weights,
+        one_hot=one_hot,
+        workers=_workers(data, changes),
     )
-    watched = data.validation if data.validation.rows else None
+    watched = None
+    if data.validation.rows:
+        watched = data.validation.batches(
+            max(batch, 256), class_weights=class_weights, one_hot=one_hot
+        )
     # Keras annotates fit and compile too narrowly for a type checker.
     twin: Any = copied(model)
     seed_dropout(twin, seed)
     make = keras.optimizers.Adam if guide is None else guide.optimizer
-    labels = data.train.labels()
+    labels = data.train.sample(1)[1]
     learner: Any = twin if teaching is None else teaching.pupil(twin, labels)
-    loss = loss_for(twin, labels)
+    loss = _softened(loss_for(twin, labels)) if one_hot else loss_for(twin, labels)
     _compile(learner, loss, data, len(batches), epochs, learning_rate, make)
     guides: list[Any] = []
     if guide is not None:
         guide.prepare(twin, len(batches), epochs)
         guides = [guide]
     more = [*guides, *([] if teaching is None else [teaching])]
-    settings = (epochs, batch, learning_rate, class_weights, augment, seed)
+    settings = (epochs, batch, learning_rate, class_weights, augment, seed, *batches.layout)
     keeper = Keeper(
         batches,
-        monitor="val_loss" if watched else "loss",
+        monitor="loss" if watched is None else "val_loss",
         patience=patience,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         identity=_identity(model, data, *settings, *(each.identity for each in more)),
         advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
         settled=max((each.settled for each in more), default=0),
         student=None if learner is twin else twin,
+        seconds=checkpoint_seconds,
     )
     first = keeper.restore(learner) if resume else 0
-    if first < epochs and not keeper.stopped:
-        bar = [Bar()] if verbose else []
-        try:
+    bar = [Bar()] if verbose else []
+    try:
+        for begin, end in _stretches(first, keeper.steps, epochs):
+            if keeper.stopped:
+                break
+            batches.skip = keeper.steps
             learner.fit(
                 batches,
-                validation_data=watched
-                and watched.batches(max(batch, 256), class_weights=class_weights),
-                initial_epoch=first,
-                epochs=epochs,
+                validation_data=watched,
+                initial_epoch=begin,
+                epochs=end,
                 shuffle=False,
                 verbose=0,
                 callbacks=[keeper, *bar, *guides, *callbacks],
             )
-        finally:
-            for each in bar:
-                each.stop()
+    except Exception as error:
+        failure = batches.failure or (watched.failure if watched is not None else None)
+        if failure is None:
+            raise
+        kept = f"{failure.what.rstrip()}{keeper.kept()}"
+        raise DataError(kept, where=failure.where, mend=failure.mend) from error
+    finally:
+        for each in bar:
+            each.stop()
     trained = copied(model)
     trained.set_weights(keeper.best_weights)
     curve = Curve(
@@ -192,6 +220,25 @@ def default_batch_size(rows: int) -> int:
     return min(1024, max(32, 2 ** round(math.log2(max(1, rows) / 50))))
 
 
+def _stretches(first: int, steps: int, epochs: int) -> list[tuple[int, int]]:
+    """Return the epochs to train: the one that is begun, if one is, and then the others."""
+    begun = first + bool(steps)
+    return [(a, b) for a, b in ((first, begun), (begun, epochs)) if a < b]
+
+
+def _workers(data: Dataset, changes: Augmentation | None) -> int:
+    """Return how many threads make batches ahead: where making one takes long."""
+    slow = data.train.streamed or data.contract.kind == "image" or bool(changes)
+    return WORKERS if slow else 0
+
+
+def _softened(loss: Any) -> keras.losses.Loss:
+    """Return the loss for labels that are shares of classes, as mixed samples have."""
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        return keras.losses.CategoricalCrossentropy(from_logits=loss.from_logits)
+    return loss
+
+
 def _check(**values: Any) -> None:
     for name, value in values.items():
         if value is not None and not value > 0:
@@ -202,7 +249,7 @@ def _check(**values: Any) -> None:
 
 def _augmentation(
     data: Dataset, asked: bool | Mapping[str, Any] | None, seed: int
-) -> Callable[..., Any] | None:
+) -> Augmentation | None:
     if asked is None or asked is False:
         return None
     from secateur.data.augment import augmentation

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from secateur.data.augment import augmentation
+from secateur.data.randaugment import OPERATIONS
 from secateur.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -92,3 +94,113 @@ def test_sequences_and_tables():
 def test_amounts_out_of_range(name, amount):
     with pytest.raises(DataError, match=f"`{name}` is from 0 to below 1"):
         augmentation("image", **{name: amount})
+
+
+def test_top_and_bottom_of_some_are_exchanged():
+    x = RNG.integers(0, 255, (64, 6, 6, 1)).astype("uint8")
+    out = augmentation("image", vertical_flip=True, **STILL)(x)
+    same = (out == x).all(axis=(1, 2, 3))
+    turned = (out == x[:, ::-1]).all(axis=(1, 2, 3))
+    assert (same | turned).all()
+    assert 10 < turned.sum() < 54
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rand_augment_gives_each_image_operations_of_its_own(channels):
+    x = np.repeat(RNG.integers(0, 255, (1, 16, 20, channels)), 32, axis=0).astype("uint8")
+    change = augmentation("image", rand_augment=2, **STILL)
+    out = change(x, key=(1,))
+    assert (out.shape, out.dtype) == (x.shape, np.uint8)
+    assert len({image.tobytes() for image in out}) > 16
+    np.testing.assert_array_equal(change(x, key=(1,)), out)
+    assert (change(x, key=(2,)) != out).any()
+    with pytest.raises(DataError, match="for images of bytes, not for float32"):
+        change(x.astype("float32"), key=(1,))
+
+
+@pytest.mark.parametrize("place", range(len(OPERATIONS)))
+def test_each_operation_grows_from_nothing(place):
+    x = Image.fromarray(RNG.integers(0, 255, (16, 20, 3)).astype("uint8"))
+    operation = OPERATIONS[place]
+    out = [np.asarray(operation(x, strength)).astype(float) for strength in (0.0, 0.3, -0.3, 1.0)]
+    assert all(each.shape == (16, 20, 3) for each in out)
+    if place not in (1, 2):
+        np.testing.assert_allclose(out[0], np.asarray(x), atol=1)
+
+
+def shares(x, n):
+    """Return which of n constant samples each is made of, and in which shares."""
+    return np.stack([(x == i).mean(axis=tuple(range(1, x.ndim))) for i in range(n)], axis=1)
+
+
+def test_cutmix_mixes_labels_as_it_mixes_pixels():
+    x = np.broadcast_to(np.arange(12).reshape(-1, 1, 1, 1), (12, 9, 7, 3)).astype("uint8")
+    y = np.eye(12, dtype="float32")
+    change = augmentation("image", cutmix=1.0, **STILL)
+    assert change.mixes
+    mixed, labels, weights = change.mixed(x, y, None, key=(0, 1))
+    assert weights is None
+    np.testing.assert_allclose(labels, shares(mixed, 12), atol=1e-5)
+    assert (labels.max(axis=1) < 0.999).any()
+    again = change.mixed(x, y, None, key=(0, 1))
+    np.testing.assert_array_equal(again[0], mixed)
+    with pytest.raises(DataError, match="`cutmix` is for images"):
+        augmentation("array", cutmix=1.0).mixed(np.ones((4, 5)), y[:4], None, key=(0,))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_mixup_mixes_labels_and_weights_as_it_mixes_samples(dtype):
+    x = np.broadcast_to(np.arange(0, 200, 10).reshape(-1, 1, 1), (20, 5, 2)).astype(dtype)
+    y = np.arange(0, 200, 10).astype("float32")
+    change = augmentation("sequence", mixup=0.4)
+    mixed, labels, weights = change.mixed(x, y, y + 1, key=(3,))
+    assert mixed.dtype == x.dtype
+    np.testing.assert_allclose(labels, mixed[:, 0, 0], atol=0.51 if dtype == "uint8" else 1e-3)
+    np.testing.assert_allclose(weights, labels + 1, atol=1e-3)
+    assert (labels != y).any()
+
+
+def test_warp_keeps_the_ends_and_the_order_of_time():
+    steps = np.linspace(0, 1, 40, dtype="float32")
+    x = np.tile(steps[None, :, None], (16, 1, 2))
+    out = augmentation("sequence", **STILL, warp=0.5)(x)
+    np.testing.assert_allclose(out[:, [0, -1]], x[:, [0, -1]], atol=1e-5)
+    assert (np.diff(out, axis=1) > 0).all()
+    assert 0.01 < np.abs(out - x).max() < 0.4
+
+
+def test_swapped_cells_are_values_of_the_same_column():
+    table = {
+        "numeric": np.arange(300, dtype="float32").reshape(100, 3),
+        "categorical": np.arange(200, dtype="int32").reshape(100, 2),
+    }
+    out = augmentation("table", swap=0.2)(table)
+    for name, before in table.items():
+        assert out[name].dtype == before.dtype
+        assert (out[name] % before.shape[1] == before % before.shape[1]).all()
+        assert 0.1 < (out[name] != before).mean() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [("table", "mixup", 0.2), ("image", "swap", 0.1), ("sequence", "cutmix", 1.0),
+     ("table", "rand_augment", 2), ("image", "warp", 0.1), ("table", "vertical_flip", True)],
+)  # fmt: skip
+def test_what_is_for_another_kind_of_data_is_refused(kind, name, value):
+    with pytest.raises(DataError, match=f"`{name}` is for .*, and this is {kind}"):
+        augmentation(kind, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mixup", -1),
+        ("cutmix", float("inf")),
+        ("strength", 1.5),
+        ("rand_augment", 1.5),
+        ("swap", 1),
+    ],
+)
+def test_strong_amounts_out_of_range(name, value):
+    with pytest.raises(DataError, match=f"`{name}` is "):
+        augmentation("image", **{name: value})

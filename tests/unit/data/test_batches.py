@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.data import batches
-from secateur.data.batches import _Order
+from secateur.data.order import Order
 from secateur.data.read import read
 from secateur.errors import DataError
 
@@ -18,6 +18,11 @@ def dataset(rows=500, **arguments):
     data = pd.DataFrame({"x": np.arange(rows, dtype=float), "c": rng.choice(list("abc"), rows)})
     data["y"] = np.where(data["x"] % 5 == 0, "rare", "usual")
     return read(data, target="y", **arguments)
+
+
+def blocks_of(rows, block, seed, shuffle):
+    starts = np.arange(0, rows, block)
+    return Order(np.minimum(starts + block, rows) - starts, 16 * block, seed, shuffle)
 
 
 def xs(all_batches):
@@ -32,7 +37,7 @@ def xs(all_batches):
     shuffle=st.booleans(),
 )
 def test_an_order_holds_every_row_once(rows, block, seed, shuffle):
-    order = _Order(rows, block, (seed, 0), shuffle)
+    order = blocks_of(rows, block, (seed, 0), shuffle)
     everything = order(np.arange(rows))
     assert sorted(everything.tolist()) == list(range(rows))
     pieces = [order(np.arange(start, min(start + 13, rows))) for start in range(0, rows, 13)]
@@ -41,7 +46,7 @@ def test_an_order_holds_every_row_once(rows, block, seed, shuffle):
 
 
 def test_rows_far_apart_are_mixed_where_they_are_mapped():
-    order = _Order(100_000, batches.BLOCK, (0, 0), True)
+    order = blocks_of(100_000, batches.BLOCK, (0, 0), True)
     first = order(np.arange(1000))
     assert first.std() > 10_000
 

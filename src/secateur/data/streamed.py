@@ -1,0 +1,237 @@
+"""Samples that are read from their files anew each time, so that memory does not grow with them.
+
+What is held is a few numbers a row group; which split a row is in stands in a mapped file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from secateur.data.contract import Contract
+from secateur.data.encode import Encoded, encode, encode_target
+from secateur.data.frames import Frames
+from secateur.data.groups import RowGroups
+from secateur.data.kinds import Kind, conform
+from secateur.data.learn import Moments
+from secateur.data.stores import THREADS, numbers_as_numbers, row_bytes
+from secateur.errors import ContractError, DataError
+
+# A sample is drawn from at most so many row groups: one from all would read all files.
+SAMPLED_GROUPS = 64
+# The share of the memory for encoded rows that a window of row groups may take: there are up to
+# three of them at a time, of which one is being read.
+_WINDOWS = 4
+
+Arrays = dict[str, np.ndarray]
+
+
+class StreamedStore:
+    """Rows of files, encoded a row group at a time.
+
+    Args:
+        contract: how rows are encoded.
+        frames: the rows.
+        groups: the row groups that they lie in.
+        codes: the split of each row.
+        kinds: the kind of each input column and of the target.
+        lengths: how many numbers the lists of a column of kind "list" have.
+        cache_bytes: the most memory that encoded rows may take.
+
+    Attributes:
+        window: how many rows are mixed with one another.
+    """
+
+    scattered = False
+
+    def __init__(
+        self,
+        contract: Contract,
+        frames: Frames,
+        groups: RowGroups,
+        codes: np.ndarray,
+        kinds: Mapping[str, Kind],
+        lengths: Mapping[str, int],
+        cache_bytes: int,
+    ):
+        self.contract, self.frames, self.groups, self.codes = contract, frames, groups, codes
+        self.kinds, self.lengths = kinds, lengths
+        self.window = window_rows(contract, cache_bytes)
+        sizes = np.zeros((3, len(groups)), np.int64)
+        for group in range(len(groups)):
+            sizes[:, group] = np.bincount(self._codes(group), minlength=256)[:3]
+        self._sizes = sizes
+        zero = np.zeros((3, 1), np.int64)
+        self._starts = np.concatenate([zero, np.cumsum(sizes, axis=1)], axis=1)
+        self._seen: dict[int, tuple[np.ndarray, Moments]] = {}
+
+    def count(self, split: int) -> int:
+        """Return how many rows a split has."""
+        return int(self._starts[split, -1])
+
+    def sizes(self, split: int) -> np.ndarray:
+        """Return how many rows of a split each row group has."""
+        return self._sizes[split]
+
+    def labels(self, split: int) -> np.ndarray:
+        """Return the targets of a split, all at once: four bytes a row."""
+        targets = [self._targets(split, group) for group in range(len(self.groups))]
+        return np.concatenate(targets)
+
+    def class_counts(self, split: int) -> np.ndarray:
+        """Return how many rows of each class a split has."""
+        return self._look(split)[0]
+
+    def moments(self, split: int) -> tuple[float, float]:
+        """Return the mean and the standard deviation of the targets of a split."""
+        found = self._look(split)[1]
+        return float(found.mean), float(found.std)
+
+    def take(self, split: int, rows: np.ndarray) -> Encoded:
+        """Return encoded rows."""
+        return self.samples(split, rows)[0]
+
+    def samples(self, split: int, rows: np.ndarray) -> tuple[Encoded, np.ndarray]:
+        """Return encoded rows and their targets."""
+        return self._gathered(split, rows, lambda group: self.decode(split, group))
+
+    def raw(self, split: int, rows: np.ndarray) -> list[dict[str, Any]]:
+        """Return rows as they stand in the source, by column."""
+        target = self.contract.target
+        columns = [*self.contract.reads, *([target.name] if target else [])]
+        columns = list(dict.fromkeys(columns))
+        places = np.searchsorted(self._starts[split], rows, side="right") - 1
+        told: list[dict[str, Any]] = [{} for _ in rows]
+        for group in np.unique(places).tolist():
+            table = self.groups.read(group, columns)
+            inside = np.flatnonzero(self._codes(group) == split)
+            here = np.flatnonzero(places == group)
+            chosen = table.take(pa.array(inside[rows[here] - self._starts[split, group]]))
+            found = numbers_as_numbers(chosen, self.kinds).to_pylist()
+            for place, row in zip(here.tolist(), found, strict=True):
+                told[place] = row
+        return told
+
+    def draw(self, split: int, count: int, seed: int) -> np.ndarray:
+        """Return the numbers of some rows, drawn without replacement from a few row groups."""
+        random = np.random.default_rng(seed)
+        sizes = self._sizes[split]
+        chosen, found = [], 0
+        for group in random.permutation(np.flatnonzero(sizes)).tolist():
+            if len(chosen) >= SAMPLED_GROUPS and found >= count:
+                break
+            chosen.append(group)
+            found += int(sizes[group])
+        rows = [np.arange(*self._starts[split, group : group + 2]) for group in sorted(chosen)]
+        return random.choice(np.concatenate(rows), count, replace=False)
+
+    def decode(self, split: int, group: int) -> Arrays:
+        """Read a row group, and return its rows of one split, encoded, and "y", their targets.
+
+        Raises:
+            DataError: the file is gone, is not what it was, or cannot be read.
+        """
+        table = conform(self.groups.read(group, list(self.kinds)), self.kinds, self.lengths)[0]
+        table = table.filter(pa.array(self._codes(group) == split))
+        try:
+            x = encode(self.contract, table)
+            y = encode_target(self.contract, table)
+        except ContractError as error:
+            raise DataError(error.what, where=self.groups.file(group), mend=error.mend) from error
+        named = x if isinstance(x, dict) else {next(iter(self.contract.inputs())): x}
+        return {**named, "y": y}
+
+    def _gathered(
+        self, split: int, rows: np.ndarray, decoded: Callable[[int], Arrays]
+    ) -> tuple[Encoded, np.ndarray]:
+        """Return rows from the row groups that they are in."""
+        starts = self._starts[split]
+        places = np.searchsorted(starts, rows, side="right") - 1
+        out: Arrays = {}
+        for group in np.unique(places).tolist():
+            arrays = decoded(group)
+            here = np.flatnonzero(places == group)
+            for name, array in arrays.items():
+                if name not in out:
+                    out[name] = np.empty((len(rows), *array.shape[1:]), array.dtype)
+                out[name][here] = array[rows[here] - starts[group]]
+        y = out.pop("y")
+        lone = len(out) == 1 and Contract.CATEGORICAL not in out
+        return (next(iter(out.values())) if lone else out), y
+
+    def _codes(self, group: int) -> np.ndarray:
+        first, last = self.groups.starts[group : group + 2]
+        return np.asarray(self.codes[first:last])
+
+    def _targets(self, split: int, group: int) -> np.ndarray:
+        assert self.contract.target is not None
+        name = self.contract.target.name
+        table = conform(self.groups.read(group, [name]), {name: self.kinds[name]})[0]
+        return encode_target(self.contract, table.filter(pa.array(self._codes(group) == split)))
+
+    def _look(self, split: int) -> tuple[np.ndarray, Moments]:
+        """Count the targets of a split, once."""
+        if split not in self._seen:
+            counts, moments = np.zeros(len(self.contract.classes), np.int64), Moments()
+            for group in range(len(self.groups)):
+                y = self._targets(split, group)
+                if len(counts):
+                    counts += np.bincount(y, minlength=len(counts))
+                moments.add(y)
+            self._seen[split] = counts, moments
+        return self._seen[split]
+
+
+class Feed:
+    """The row groups of a split, read by a few threads before their rows are asked for.
+
+    Args:
+        store: reads them.
+        split: the place of the split.
+        workers: how many threads read.
+    """
+
+    def __init__(self, store: StreamedStore, split: int, workers: int = THREADS):
+        self.sizes = store.sizes(split)
+        self.window = store.window
+        self._store, self._split = store, split
+        self._pool = ThreadPoolExecutor(max(1, workers), "secateur-feed")
+        self._groups: dict[int, Future[Arrays]] = {}
+
+    def expect(self, groups: Iterable[int]) -> None:
+        """Read row groups, in this order, and forget all others."""
+        wanted = list(groups)
+        for group in set(self._groups) - set(wanted):
+            self._groups.pop(group).cancel()
+        for group in wanted:
+            if group not in self._groups:
+                self._groups[group] = self._pool.submit(self._store.decode, self._split, group)
+
+    def samples(self, rows: np.ndarray) -> tuple[Encoded, np.ndarray]:
+        """Return encoded rows and their targets."""
+        return self._store._gathered(self._split, rows, self._decoded)
+
+    def _decoded(self, group: int) -> Arrays:
+        known = self._groups.get(group)
+        return self._store.decode(self._split, group) if known is None else known.result()
+
+
+def window_rows(contract: Contract, cache_bytes: int) -> int:
+    """Return how many encoded rows a window of row groups may hold."""
+    return max(1, cache_bytes // _WINDOWS // row_bytes(contract))
+
+
+def too_large(groups: RowGroups, window: int) -> str:
+    """Say which row group is larger than a window, if one is."""
+    sizes = np.diff(groups.starts)
+    if sizes.max(initial=0) <= window:
+        return ""
+    group = int(sizes.argmax())
+    return (
+        f"a row group of {groups.file(group).name} has {sizes[group]:,} rows, and {window:,} can "
+        "be held at a time"
+    )
