@@ -34,7 +34,8 @@ class RowGroups:
         flat = np.array([rows for each in counts for rows in each], np.int64)
         self._part = np.repeat(np.arange(len(counts), dtype=np.int32), [len(c) for c in counts])
         self._number = np.concatenate([np.arange(len(c), dtype=np.int32) for c in counts])
-        self._stamps = [_stamp(part.file) for part in parts]
+        self._files = [Path(str(part.file)) for part in parts]
+        self._stamps = [_stamp(file) for file in self._files]
         # What holds no row cannot be drawn from.
         full = flat > 0
         self._part, self._number, flat = self._part[full], self._number[full], flat[full]
@@ -45,7 +46,7 @@ class RowGroups:
 
     def file(self, group: int) -> Path:
         """Return the file that a group is in."""
-        return self.parts[int(self._part[group])].file
+        return self._files[int(self._part[group])]
 
     def read(self, group: int, columns: Sequence[str]) -> pa.Table:
         """Read some columns of a group.
@@ -55,7 +56,7 @@ class RowGroups:
         """
         place, number = int(self._part[group]), int(self._number[group])
         part = self.parts[place]
-        if _stamp(part.file) != self._stamps[place]:
+        if _stamp(self._files[place]) != self._stamps[place]:
             raise DataError(
                 "the file was changed after the data was looked at.",
                 where=part.file,
@@ -81,7 +82,7 @@ class RowGroups:
 
 
 def row_groups(frames: Frames) -> RowGroups | None:
-    """Return the row groups of frames; None where they are not in files that have such.
+    """Return the row groups of frames; None where they are not in files here that have such.
 
     Raises:
         DataError: a file is gone, or cannot be read.
@@ -90,6 +91,8 @@ def row_groups(frames: Frames) -> RowGroups | None:
         return None
     counts = []
     for part in frames.parts:
+        if not isinstance(part.file, Path) or part.partition:
+            return None
         try:
             found = _counts(part)
         except _BROKEN as error:
@@ -112,6 +115,8 @@ def demand_one_schema(frames: Frames, columns: Sequence[str]) -> None:
         return
     known: dict[str, tuple[Part, pa.DataType]] = {}
     for part in frames.parts:
+        if not isinstance(part.file, Path):
+            continue
         try:
             schema = _schema(part)
         except _BROKEN:
