@@ -69,10 +69,27 @@ class Batches(keras.utils.PyDataset):
         places = np.arange(start, min(start + self.batch_size, self.split.rows))
         if self.repeat_last:
             places = np.arange(start, start + self.batch_size) % self.split.rows
+        return self._taken(places, (index,))
+
+    def part(self, index: int, number: int, parts: int) -> tuple[Any, ...]:
+        """Return one of the equal parts of a batch; no other rows of it are read.
+
+        Args:
+            index: which batch.
+            number: which part, from 0.
+            parts: into how many it is divided. Where it does not divide, as the last one may not,
+                it is filled up with the rows that follow, those after the last being the first.
+        """
+        start = index * self.batch_size
+        size = -(-min(self.batch_size, self.split.rows - start) // parts)
+        places = np.arange(start + number * size, start + (number + 1) * size) % self.split.rows
+        return self._taken(places, (index, number))
+
+    def _taken(self, places: np.ndarray, key: tuple[int, ...]) -> tuple[Any, ...]:
         rows = self._order(places)
         x = self.split.take(rows)
         if self.augment is not None:
-            x = self._augmented(x, index)
+            x = self._augmented(x, key)
         y = self.labels[rows]
         return (x, y) if self.weights is None else (x, y, self.weights[y])
 
@@ -89,10 +106,10 @@ class Batches(keras.utils.PyDataset):
         block = self.split.rows if self.split.scattered else BLOCK
         return _Order(self.split.rows, block, (self.seed, self.epoch), self.shuffle)
 
-    def _augmented(self, x: Any, index: int) -> Any:
+    def _augmented(self, x: Any, key: tuple[int, ...]) -> Any:
         assert self.augment is not None
         if getattr(self.augment, "keyed", False):
-            return self.augment(x, key=(self.seed, self.epoch, index))
+            return self.augment(x, key=(self.seed, self.epoch, *key))
         return self.augment(x)
 
 

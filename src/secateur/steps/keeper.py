@@ -29,10 +29,12 @@ class Keeper(keras.callbacks.Callback):
         advice: what to do when the loss is no longer a number.
         settled: the first epoch that may be the best one; those before count as none.
         student: the model whose weights are to be kept, where it is a part of what is trained.
+        writes: whether the state is saved, and not only gone on from: of several workers that do
+            the same, one saves it.
     """
 
     # Reading the loss waits for the step to end, so not every step is looked at.
-    _LOOK_EVERY = 20
+    LOOK_EVERY = 20
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Keeper(keras.callbacks.Callback):
         advice: str,
         settled: int = 0,
         student: keras.Model | None = None,
+        writes: bool = True,
     ):
         super().__init__()
         self.monitor = monitor
@@ -59,6 +62,7 @@ class Keeper(keras.callbacks.Callback):
         self._advice = advice
         self._settled = settled
         self._student = student
+        self._writes = writes
         self._best = math.inf
         self._epoch = 0
 
@@ -76,16 +80,7 @@ class Keeper(keras.callbacks.Callback):
         if self._checkpoint is None or not (self._checkpoint / STATE).exists():
             return 0
         path = self._checkpoint / STATE
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                told = json.loads(str(stored["told"]))
-                arrays = {name: stored[name] for name in stored.files if name != "told"}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise OutputError(
-                f"the state of the training cannot be read: {error}.",
-                where=path,
-                mend="Delete it to train from the start.",
-            ) from error
+        told, arrays = read_state(path)
         if told["identity"] != self._identity:
             raise OutputError(
                 "the saved state belongs to another training: model, data or settings differ.",
@@ -109,7 +104,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Stop a training whose loss is no longer a number."""
-        if batch % self._LOOK_EVERY == 0:
+        if batch % self.LOOK_EVERY == 0:
             self._check(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -126,7 +121,7 @@ class Keeper(keras.callbacks.Callback):
             self.best_weights = kept.get_weights()
         if self._patience is not None and epoch - self.best_epoch >= self._patience:
             self.stopped = self._trained.stop_training = True
-        if self._checkpoint is not None:
+        if self._checkpoint is not None and self._writes:
             self._save(self._checkpoint, epoch + 1)
 
     def _check(self, logs: Any) -> None:
@@ -165,6 +160,24 @@ class Keeper(keras.callbacks.Callback):
                 where=folder,
                 mend="Make room; then run again with --resume.",
             ) from error
+
+
+def read_state(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what the saved state of a training tells of it, and its arrays by name.
+
+    Raises:
+        OutputError: the state cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            told = json.loads(str(stored["told"]))
+            return told, {name: stored[name] for name in stored.files if name != "told"}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise OutputError(
+            f"the state of the training cannot be read: {error}.",
+            where=path,
+            mend="Delete it to train from the start.",
+        ) from error
 
 
 def _variables(model: Any) -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,7 @@ from secateur.graph.observe import loss_for
 from secateur.graph.weights import copied
 from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
+from secateur.steps.replicas import ALONE, Replica, divisible, share
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
@@ -89,6 +91,7 @@ def fit(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     guide: Guide | None = None,
     teaching: Around | None = None,
+    replica: Replica = ALONE,
 ) -> tuple[keras.Model, Curve]:
     """Train a copy of a model and give back the copy, with the weights of its best epoch.
 
@@ -113,6 +116,7 @@ def fit(
         callbacks: more Keras callbacks.
         guide: one more, which chooses the optimizer and sees the copy before it is trained.
         teaching: what the copy learns from beside the labels; not together with a guide.
+        replica: which of several workers that train the same copy together this one is.
 
     Returns:
         The trained model (not compiled) and its curve.
@@ -135,10 +139,13 @@ def fit(
         class_weights=class_weights,
     )
     watched = data.validation if data.validation.rows else None
+    judged = watched and watched.batches(
+        divisible(max(batch, 256), replica.workers), class_weights=class_weights
+    )
     # Keras annotates fit and compile too narrowly for a type checker.
     twin: Any = copied(model)
     _seed_dropout(twin, seed)
-    make = keras.optimizers.Adam if guide is None else guide.optimizer
+    make = replica.optimizer(keras.optimizers.Adam if guide is None else guide.optimizer)
     labels = data.train.labels()
     learner: Any = twin if teaching is None else teaching.pupil(twin, labels)
     loss = loss_for(twin, labels)
@@ -149,6 +156,8 @@ def fit(
         guides = [guide]
     more = [*guides, *([] if teaching is None else [teaching])]
     settings = (epochs, batch, learning_rate, class_weights, augment, seed)
+    if replica.workers > 1:
+        settings = (*settings, replica.workers)
     keeper = Keeper(
         batches,
         monitor="val_loss" if watched else "loss",
@@ -158,20 +167,21 @@ def fit(
         advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
         settled=max((each.settled for each in more), default=0),
         student=None if learner is twin else twin,
+        writes=replica.rank == 0,
     )
     first = keeper.restore(learner) if resume else 0
     if first < epochs and not keeper.stopped:
         bar = [Bar()] if verbose else []
+        first_of_all = replica.callbacks(twin, partial(_seed_dropout, twin, seed))
         try:
             learner.fit(
-                batches,
-                validation_data=watched
-                and watched.batches(max(batch, 256), class_weights=class_weights),
+                share(batches, replica),
+                validation_data=judged and share(judged, replica),
                 initial_epoch=first,
                 epochs=epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[keeper, *bar, *guides, *callbacks],
+                callbacks=[*first_of_all, keeper, *bar, *guides, *callbacks],
             )
         finally:
             for each in bar:
@@ -211,12 +221,12 @@ def _augmentation(
     return augmentation(data.contract.kind, seed=seed, **options)
 
 
-def _seed_dropout(model: keras.Model, seed: int) -> None:
-    """Give every random layer a state that follows from the seed."""
+def _seed_dropout(model: keras.Model, seed: int, *more: int) -> None:
+    """Give every random layer a state that follows from the seed, and from more numbers."""
     known = {id(each) for each in model.weights}
     states = [each for each in model.variables if id(each) not in known]
     for index, state in enumerate(states):
-        drawn = np.random.SeedSequence([seed, index]).generate_state(int(np.prod(state.shape)))
+        drawn = np.random.SeedSequence([seed, index, *more]).generate_state(int(np.prod(state.shape)))
         state.assign((drawn >> 1).reshape(tuple(state.shape)).astype(state.dtype))
 
 
@@ -242,7 +252,8 @@ def _compile(
         optimizer=make(schedule),
         loss=loss,
         metrics=[metric],
-        jit_compile=False,
+        # JAX is slow without, and it can step over the rows of several workers in no other way.
+        jit_compile=keras.backend.backend() == "jax",
     )
 
 
