@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -172,12 +173,14 @@ def _cluster(ray: Any, workers: int) -> Iterator[None]:
     """Connect to the cluster that there is, or start one on this machine and stop it after."""
     mine = not ray.is_initialized()
     if mine:
-        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-        if "RAY_ADDRESS" in os.environ:
-            ray.init(**quiet)
-        else:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if "RAY_ADDRESS" not in os.environ:
             cores = max(workers, os.cpu_count() or 1)
-            ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
+            options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
+        with warnings.catch_warnings():
+            # JAX warns of every process that is started, other programs too.
+            warnings.filterwarnings("ignore", message=r"os\.fork\(\)")
+            ray.init(**options)
     try:
         cores = ray.cluster_resources().get("CPU", 0)
         if cores < workers:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from secateur.cost.measure import measure
+from secateur.data.contract import counted
 from secateur.errors import DataError, RecipeError
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.training import fit
@@ -123,7 +124,7 @@ class FineTune:
             )
             together = f", by {self.workers} workers"
             if again:
-                together += f", begun again {again} times because one had died"
+                together += f", begun again {counted(again, 'time')} because one had died"
         cost = measure(trained)
         told = f"{curve.epochs} epochs, epoch {curve.best + 1} kept"
         if teaching is not None:
