@@ -7,6 +7,7 @@ epoch is all that a new set of workers needs.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # How often a training is begun again without an epoch done in between.
 RETRIES = 3
+_RAY = ".ray"
 # An empty XLA_FLAGS leaves each process of JAX the one device that a worker is to have.
 _SETTINGS = {"XLA_FLAGS": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
@@ -90,6 +92,8 @@ def fit_distributed(
         state = folder / STATE
         if not resume:
             state.unlink(missing_ok=True)
+        # What Ray writes of a run is of no use to the next one.
+        stack.callback(shutil.rmtree, folder / _RAY, ignore_errors=True)
         sent = Sent.of(model)
         stack.enter_context(_cluster(ray, workers))
         job = Job(
@@ -151,7 +155,7 @@ def _trainer(job: Any, backend: str, workers: int, folder: Path, resume: bool) -
         "train_loop_config": {"job": job, "resume": resume},
         "scaling_config": ScalingConfig(num_workers=workers),
         "run_config": RunConfig(
-            name=".ray",
+            name=_RAY,
             storage_path=str(folder),
             # What is worth another try is decided here, by what has been reached.
             failure_config=FailureConfig(max_failures=0),

@@ -226,7 +226,9 @@ def _seed_dropout(model: keras.Model, seed: int, *more: int) -> None:
     known = {id(each) for each in model.weights}
     states = [each for each in model.variables if id(each) not in known]
     for index, state in enumerate(states):
-        drawn = np.random.SeedSequence([seed, index, *more]).generate_state(int(np.prod(state.shape)))
+        drawn = np.random.SeedSequence([seed, index, *more]).generate_state(
+            int(np.prod(state.shape))
+        )
         state.assign((drawn >> 1).reshape(tuple(state.shape)).astype(state.dtype))
 
 
