@@ -21,17 +21,12 @@ from secateur.graph.weights import to_numpy
 from secateur.steps.keeper import Keeper
 
 Make = Callable[[Any], keras.optimizers.Optimizer]
-# The backends that workers can train with, and the part of each in it.
+# The backends that workers can train with.
 BACKENDS = ("jax", "torch")
 
 
 class Replica(Protocol):
-    """One of the workers of a training.
-
-    Attributes:
-        rank: its number, from 0; the first one saves the state.
-        workers: how many there are.
-    """
+    """One of the workers of a training."""
 
     @property
     def rank(self) -> int:
@@ -51,13 +46,8 @@ class Replica(Protocol):
         """Return what makes the optimizer: of all workers, where one worker would not do."""
         ...
 
-    def callbacks(self, model: keras.Model, draw: Callable[..., None]) -> Sequence[Any]:
-        """Return callbacks that come before all others.
-
-        Args:
-            model: the copy that is trained.
-            draw: gives its dropout a state that follows from the seed and the given numbers.
-        """
+    def callbacks(self, model: keras.Model) -> Sequence[Any]:
+        """Return callbacks for the copy that is trained, which come before those of others."""
         ...
 
 
@@ -76,7 +66,7 @@ class Alone:
         """Return what makes the optimizer, as it is."""
         return make
 
-    def callbacks(self, model: keras.Model, draw: Callable[..., None]) -> Sequence[Any]:
+    def callbacks(self, model: keras.Model) -> Sequence[Any]:
         """Return none."""
         return ()
 
@@ -100,7 +90,7 @@ class JaxReplica:
         """Return what makes the optimizer, as it is: gradients are those of the whole batch."""
         return make
 
-    def callbacks(self, model: keras.Model, draw: Callable[..., None]) -> Sequence[Any]:
+    def callbacks(self, model: keras.Model) -> Sequence[Any]:
         """Return none: figures, statistics and dropout are those of the whole batch."""
         return ()
 
@@ -131,27 +121,22 @@ class TorchReplica:
 
         return made
 
-    def callbacks(self, model: keras.Model, draw: Callable[..., None]) -> Sequence[Any]:
+    def callbacks(self, model: keras.Model) -> Sequence[Any]:
         """Return what keeps the workers alike."""
-        return (_Meeting(self, model, draw),)
+        return (_Meeting(self, model),)
 
 
 class _Meeting(keras.callbacks.Callback):
-    """Make figures and statistics those of all workers, and dropout different on each."""
+    """Make figures and statistics those of all workers."""
 
-    def __init__(self, replica: TorchReplica, trained: keras.Model, draw: Callable[..., None]):
+    def __init__(self, replica: TorchReplica, trained: keras.Model):
         super().__init__()
         self._replica = replica
-        self._draw = draw
         self._statistics: list[Any] = [
             each
             for each in trained.non_trainable_weights
             if keras.backend.is_float_dtype(each.dtype)
         ]
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Draw the dropout of the epoch anew: a state that is saved is that of one worker."""
-        self._draw(epoch, self._replica.rank)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Bring the figures together when they are looked at, so that all stop or none."""

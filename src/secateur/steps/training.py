@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +21,7 @@ from secateur.graph.observe import loss_for
 from secateur.graph.weights import copied
 from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
+from secateur.steps.randomness import own_randomness, seed_layers, seeding
 from secateur.steps.replicas import ALONE, Replica, divisible, share
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def fit(
     )
     # Keras annotates fit and compile too narrowly for a type checker.
     twin: Any = copied(model)
-    _seed_dropout(twin, seed)
+    seed_layers(twin, seed)
     make = replica.optimizer(keras.optimizers.Adam if guide is None else guide.optimizer)
     labels = data.train.labels()
     learner: Any = twin if teaching is None else teaching.pupil(twin, labels)
@@ -172,17 +172,18 @@ def fit(
     first = keeper.restore(learner) if resume else 0
     if first < epochs and not keeper.stopped:
         bar = [Bar()] if verbose else []
-        first_of_all = replica.callbacks(twin, partial(_seed_dropout, twin, seed))
+        early = [*seeding(twin, seed, replica.rank), *replica.callbacks(twin)]
         try:
-            learner.fit(
-                share(batches, replica),
-                validation_data=judged and share(judged, replica),
-                initial_epoch=first,
-                epochs=epochs,
-                shuffle=False,
-                verbose=0,
-                callbacks=[*first_of_all, keeper, *bar, *guides, *callbacks],
-            )
+            with own_randomness():
+                learner.fit(
+                    share(batches, replica),
+                    validation_data=judged and share(judged, replica),
+                    initial_epoch=first,
+                    epochs=epochs,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[*early, keeper, *bar, *guides, *callbacks],
+                )
         finally:
             for each in bar:
                 each.stop()
@@ -219,17 +220,6 @@ def _augmentation(
 
     options = {} if asked is True else dict(asked)
     return augmentation(data.contract.kind, seed=seed, **options)
-
-
-def _seed_dropout(model: keras.Model, seed: int, *more: int) -> None:
-    """Give every random layer a state that follows from the seed, and from more numbers."""
-    known = {id(each) for each in model.weights}
-    states = [each for each in model.variables if id(each) not in known]
-    for index, state in enumerate(states):
-        drawn = np.random.SeedSequence([seed, index, *more]).generate_state(
-            int(np.prod(state.shape))
-        )
-        state.assign((drawn >> 1).reshape(tuple(state.shape)).astype(state.dtype))
 
 
 def _compile(
