@@ -32,7 +32,9 @@ def cluster():
 def model(normalised=False, dropout=0.0, width=8):
     x = inputs = keras.Input((WIDTH,), name="x")
     start = keras.initializers.HeNormal(seed=1)
-    x = layers.Dense(width, kernel_initializer=start, name="hidden")(x)
+    # A bias before a normalisation has no gradient but noise, which Adam makes steps of.
+    hidden = layers.Dense(width, kernel_initializer=start, use_bias=not normalised, name="hidden")
+    x = hidden(x)
     if normalised:
         x = layers.BatchNormalization(momentum=0.9, name="norm")(x)
     x = layers.ReLU(name="act")(x)
