@@ -74,7 +74,7 @@ def learning(model: keras.Model, quantization: Quantization, chosen: Regions) ->
         new: Any = twin.get_layer(layer.name)
         new = new.layer if isinstance(new, QuantizedKernel) else new
         for source, target in paired(layer, new):
-            target.assign(source)
+            target.assign(to_numpy(source))
         settle(layer, new)
     return twin
 
@@ -92,7 +92,7 @@ def finished(
             grid = weights[layer.kernel.path] = new.quantizer.grid
             new = new.layer
         for source, target in paired(new, layer):
-            target.assign(source)
+            target.assign(to_numpy(source))
         if grid is not None:
             layer.kernel.assign(grid.rounded(to_numpy(layer.kernel)))
     activations = {
