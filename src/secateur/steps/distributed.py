@@ -122,6 +122,7 @@ def fit_distributed(
 
 def _train(job: Any, backend: str, workers: int, state: Path, resume: bool) -> int:
     """Run the workers until they are done; return how often they were begun again."""
+    from ray.exceptions import RayError
     from ray.train import TrainingFailedError
 
     again, vain, done = 0, 0, _epochs(state)
@@ -129,7 +130,8 @@ def _train(job: Any, backend: str, workers: int, state: Path, resume: bool) -> i
         try:
             _trainer(job, backend, workers, state.parent, resume or again > 0).fit()
             return again
-        except TrainingFailedError as error:
+        except (TrainingFailedError, RayError) as error:
+            # Of the second kind is the death of what watches the workers.
             failures = getattr(error, "worker_failures", {0: error})
             for each in failures.values():
                 if isinstance(each, SecateurError):
