@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 HUB := .venv-hub
+BACKENDS := .venv-backends
 # How many processes the tests are divided among; each takes a core and a gigabyte.
 WORKERS ?= 2
 # Training small convolutional nets is faster without oneDNN; logs stay quiet.
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test laws quick hub lint format bench docs clean
+.PHONY: help demo test laws quick hub backends lint format bench docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,6 +48,19 @@ $(HUB)/.ready: pyproject.toml
 hub: $(HUB)/.ready  ## run the tests on backbones of KerasHub, in an environment of their own
 	$(HUB)/bin/python -m pytest tests/unit/graph/test_hub.py
 
+$(BACKENDS)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[jax,torch,distributed,search,dev]'
+	@touch $@
+
+backends: $(BACKENDS)/.ready  ## run the tests of graph, planning and steps on JAX and PyTorch; takes long
+	@failed=0; for backend in jax torch; do echo "KERAS_BACKEND=$$backend"; \
+	  KERAS_BACKEND=$$backend $(BACKENDS)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile \
+	    tests/unit/graph tests/unit/planning tests/unit/steps tests/e2e/test_distributed.py \
+	    --ignore tests/unit/graph/test_hub.py || failed=1; \
+	done; exit $$failed
+
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,4 +78,4 @@ docs: $(VENV)/.dev  ## run every example of the documentation
 	$(BIN)/python -m pytest tests/house
 
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) $(HUB) demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HUB) $(BACKENDS) demo .pytest_cache .ruff_cache .hypothesis

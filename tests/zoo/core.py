@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers
 
 from secateur.graph.rule import Flow
+from secateur.graph.weights import to_numpy
 
 ZOO: dict[str, Callable[[], keras.Model]] = {}
 
@@ -51,7 +52,7 @@ def inputs_of(model: keras.Model, rows: int = 5, seed: int = 1):
 def outputs(model, x):
     """Compute a model's outputs as a list of arrays."""
     found = model(x, training=False)
-    return [np.asarray(value) for value in (found if isinstance(found, list) else [found])]
+    return [to_numpy(value) for value in (found if isinstance(found, list) else [found])]
 
 
 def assert_same(one, other, tolerance=1e-4):

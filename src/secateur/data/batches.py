@@ -85,14 +85,31 @@ class Batches(keras.utils.PyDataset):
         """Return one batch."""
         index += self.skip
         try:
-            if self._feed is not None:
-                last = index if self._ahead is None else self._ahead.reach(index, self.count)
-                self._feed.expect(self._order.blocks(*self._places(index, max(last, index))))
+            self._expect(index)
             if self._ahead is None:
                 return self._made(index)
             return self._ahead.get(index, self.count)
         except SecateurError as error:
             # Some backends make an error of their own of what is raised here.
+            self.failure = error
+            raise
+
+    def part(self, index: int, number: int, parts: int) -> tuple[Any, ...]:
+        """Return one of the equal parts of a batch; no other rows of it are read.
+
+        Args:
+            index: which batch.
+            number: which part, from 0.
+            parts: into how many it is divided. Where it does not divide, as the last one may not,
+                it is filled up with the rows that follow, those after the last being the first.
+        """
+        start = index * self.batch_size
+        size = -(-min(self.batch_size, self.split.rows - start) // parts)
+        places = np.arange(start + number * size, start + (number + 1) * size) % self.split.rows
+        try:
+            self._expect(index)
+            return self._taken(places, (self.seed, self.epoch, index, number), self._order)
+        except SecateurError as error:
             self.failure = error
             raise
 
@@ -131,19 +148,27 @@ class Batches(keras.utils.PyDataset):
         """Return the first place of a batch, and the last one of another."""
         return first * self.batch_size, min((last + 1) * self.batch_size, self.split.rows) - 1
 
+    def _expect(self, index: int) -> None:
+        """Have the row groups read that a batch, and those made with it, need."""
+        if self._feed is not None:
+            last = index if self._ahead is None else self._ahead.reach(index, self.count)
+            self._feed.expect(self._order.blocks(*self._places(index, max(last, index))))
+
     def _made(self, index: int) -> tuple[Any, ...]:
-        epoch, order = self.epoch, self._order
+        key, order = (self.seed, self.epoch, index), self._order
         first, last = self._places(index, index)
         places = np.arange(first, last + 1)
         if self.repeat_last:
             places = np.arange(first, first + self.batch_size) % self.split.rows
-        rows = order(places)
-        x, y = self._samples(rows)
+        return self._taken(places, key, order)
+
+    def _taken(self, places: np.ndarray, key: tuple[int, ...], order: Order) -> tuple[Any, ...]:
+        x, y = self._samples(order(places))
         weights = None if self.weights is None else self.weights[y]
         if self.one_hot:
             y = np.eye(len(self.split.contract.classes), dtype=np.float32)[y]
         if self.augment is not None:
-            x, y, weights = self._augmented(x, y, weights, (self.seed, epoch, index))
+            x, y, weights = self._augmented(x, y, weights, key)
         return (x, y) if weights is None else (x, y, weights)
 
     def _samples(self, rows: np.ndarray) -> tuple[Any, np.ndarray]:

@@ -17,7 +17,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.ops.nn import DotProductAttention
 
 from secateur.errors import ModelError
-from secateur.graph.weights import paired, settle
+from secateur.graph.weights import paired, settle, to_numpy
 
 
 def functional_of(model: Any) -> Any:
@@ -105,7 +105,7 @@ def _made_of_layers(function: Any, specs: Any, name: str) -> keras.Model:
     for operation in function.operations:
         if id(operation) in made:
             for source, target in paired(operation, made[id(operation)]):
-                target.assign(source)
+                target.assign(to_numpy(source))
             settle(operation, made[id(operation)])
     return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name)
 

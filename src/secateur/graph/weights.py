@@ -26,7 +26,9 @@ def copied(model: keras.Model) -> keras.Model:
             type(model).from_config(model.get_config()) if own else keras.models.clone_model(model)
         )
     for source, target in paired(model, twin):
-        target.assign(source)
+        # As an array: variables of JAX that are assigned to each other share their memory, and
+        # a training gives away the memory of what it trains.
+        target.assign(to_numpy(source))
     settle(model, twin)
     return twin
 

@@ -13,7 +13,7 @@ from secateur.formats.calls import relaid, uses
 from secateur.formats.grids import Quantization
 from secateur.graph.configs import made_again
 from secateur.graph.rebuild import kept_values
-from secateur.graph.weights import copied, paired, settle
+from secateur.graph.weights import copied, paired, settle, to_numpy
 from secateur.steps.quantizers import LearnedQuantizer, QuantizedKernel
 from secateur.steps.regions import Regions, regions
 from secateur.steps.rounding import put_on_grids
@@ -136,7 +136,7 @@ def learning(model: keras.Model, quantization: Quantization, chosen: Regions) ->
     for layer in model.layers:
         new = _plain(twin.get_layer(layer.name))
         for source, target in paired(layer, new):
-            target.assign(source)
+            target.assign(to_numpy(source))
         settle(layer, new)
     return twin
 
@@ -149,7 +149,7 @@ def finished(
     found = _learned(trained, model, quantization, chosen)
     for layer in plain.layers:
         for source, target in paired(_plain(trained.get_layer(layer.name)), layer):
-            target.assign(source)
+            target.assign(to_numpy(source))
     put_on_grids(plain, found.weights)
     return plain, found
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.cost.measure import measure
+from secateur.data.contract import counted
 from secateur.errors import DataError, RecipeError
 from secateur.steps.order import NOTHING
 from secateur.steps.result import Note, Result, Stage
@@ -46,6 +47,9 @@ class FineTune:
         resume: go on from the state in `checkpoint`, if there is one.
         seed: gives the order of rows, the variation and the dropout.
         verbose: show a progress bar.
+        workers: how many processes train together, under Ray Train: on the cluster that
+            RAY_ADDRESS names, else on this machine. It takes the JAX or the PyTorch backend; a
+            batch is divided among them, and where one dies all go on from the last epoch.
     """
 
     epochs: int = 10
@@ -62,6 +66,7 @@ class FineTune:
     resume: bool = False
     seed: int = 0
     verbose: bool = False
+    workers: int = 1
 
     spares: ClassVar[frozenset[str]] = NOTHING
 
@@ -90,32 +95,44 @@ class FineTune:
         Raises:
             DataError: there is no data.
             ModelError: the loss is no longer a number, or the teacher does not fit the model.
-            RecipeError: there is no teacher, or one that is not asked for.
+            RecipeError: there is no teacher, or one that is not asked for; or there are several
+                workers, and they cannot divide a batch.
+            MissingExtraError: there are several workers, and no Ray Train.
             PlanError: there is no layer of a name in `features`.
         """
         if data is None:
             raise DataError("fine-tuning needs data.", where="finetune", mend="Pass a Dataset.")
         teaching = self._teaching(teacher)
         start = time.perf_counter()
-        trained, curve = fit(
-            model,
-            data,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            patience=self.patience,
-            class_weights=self.class_weights,
-            augment=self.augment,
-            checkpoint=self.checkpoint,
-            resume=self.resume,
-            seed=self.seed,
-            verbose=self.verbose,
-            teaching=teaching,
-        )
+        settings: dict[str, Any] = {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "patience": self.patience,
+            "class_weights": self.class_weights,
+            "augment": self.augment,
+            "checkpoint": self.checkpoint,
+            "resume": self.resume,
+            "seed": self.seed,
+            "verbose": self.verbose,
+        }
+        together = ""
+        if self.workers == 1:
+            trained, curve = fit(model, data, **settings, teaching=teaching)
+        else:
+            from secateur.steps.distributed import fit_distributed
+
+            trained, curve, again = fit_distributed(
+                model, data, **settings, workers=self.workers, teaching=teaching
+            )
+            together = f", by {self.workers} workers"
+            if again:
+                together += f", begun again {counted(again, 'time')} because one had died"
         cost = measure(trained)
         told = f"{curve.epochs} epochs, epoch {curve.best + 1} kept"
         if teaching is not None:
             told += f", taught by {teaching.teacher.name}"
+        told += together
         note = Note("finetune", "done", told)
         return Result(
             trained,
@@ -152,6 +169,10 @@ class FineTune:
 
 
 def _check(step: FineTune) -> None:
+    if isinstance(step.workers, bool) or step.workers < 1:
+        raise RecipeError(
+            f"workers must be 1 or more, got {step.workers!r}.", where="finetune", mend="Use 2."
+        )
     if not step.distill:
         plain = FineTune.temperature, FineTune.alpha, FineTune.features
         if (step.temperature, step.alpha, tuple(step.features)) != plain:

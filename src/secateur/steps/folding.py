@@ -98,7 +98,7 @@ def fold(model: keras.Model) -> Folded:
             _fill(old, into[old.name], new)
         else:
             for source, target in paired(old, new):
-                target.assign(source)
+                target.assign(to_numpy(source))
             settle(old, new)
     return Folded(folded, tuple(notes))
 
@@ -129,7 +129,7 @@ def flattened(model: keras.Model) -> keras.Model:
     for old, new in pairs:
         if isinstance(old, keras.Layer):
             for source, target in paired(old, new):
-                target.assign(source)
+                target.assign(to_numpy(source))
             settle(old, new)
     return flat
 
@@ -210,7 +210,7 @@ def _fill(old: Any, norm: Any, new: Any) -> None:
     olds = [weight for weight in old.weights if weight is not old.bias]
     news = [weight for weight in new.weights if weight is not new.bias]
     for source, target in zip(olds, news, strict=True):
-        target.assign(source)
+        target.assign(to_numpy(source))
     getattr(new, name).assign((kernel * factor.reshape(shape)).astype(np.float32))
     new.bias.assign(shift.astype(np.float32))
 

@@ -36,6 +36,8 @@ class Keeper(keras.callbacks.Callback):
         advice: what to do when the loss is no longer a number.
         settled: the first epoch that may be the best one; those before count as none.
         student: the model whose weights are to be kept, where it is a part of what is trained.
+        writes: whether the state is saved, and not only gone on from: of several workers that do
+            the same, one saves it.
 
     Attributes:
         history: for each figure one value an epoch.
@@ -46,7 +48,7 @@ class Keeper(keras.callbacks.Callback):
     """
 
     # Reading the loss waits for the step to end, so not every step is looked at.
-    _LOOK_EVERY = 20
+    LOOK_EVERY = 20
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Keeper(keras.callbacks.Callback):
         advice: str,
         settled: int = 0,
         student: keras.Model | None = None,
+        writes: bool = True,
         seconds: float = 60.0,
     ):
         super().__init__()
@@ -79,6 +82,7 @@ class Keeper(keras.callbacks.Callback):
         self._advice = advice
         self._settled = settled
         self._student = student
+        self._writes = writes
         self._best = math.inf
         self._epoch = 0
 
@@ -98,16 +102,7 @@ class Keeper(keras.callbacks.Callback):
         if self._checkpoint is None or not (self._checkpoint / STATE).exists():
             return 0
         path = self._checkpoint / STATE
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                told = json.loads(str(stored["told"]))
-                arrays = {name: stored[name] for name in stored.files if name != "told"}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise OutputError(
-                f"the state of the training cannot be read: {error}.",
-                where=path,
-                mend="Delete it to train from the start.",
-            ) from error
+        told, arrays = read_state(path)
         if told["identity"] != self._identity:
             raise OutputError(
                 "the saved state belongs to another training: model, data or settings differ.",
@@ -144,10 +139,11 @@ class Keeper(keras.callbacks.Callback):
             for variable, before in zip(found, self._figures, strict=True):
                 variable.assign(variable + before)
             self._figures = []
-        if batch % self._LOOK_EVERY == 0:
+        if batch % self.LOOK_EVERY == 0:
             self._check(logs)
         due = time.monotonic() - self._saved >= self._seconds
-        if due and self._checkpoint is not None and self.steps < self._batches.count:
+        due = due and self._writes and self.steps < self._batches.count
+        if due and self._checkpoint is not None:
             self._check(logs)
             self._save(self._checkpoint, self._epoch)
 
@@ -166,7 +162,7 @@ class Keeper(keras.callbacks.Callback):
             self.best_weights = kept.get_weights()
         if self._patience is not None and epoch - self.best_epoch >= self._patience:
             self.stopped = self._trained.stop_training = True
-        if self._checkpoint is not None:
+        if self._checkpoint is not None and self._writes:
             self._save(self._checkpoint, epoch + 1)
 
     def kept(self) -> str:
@@ -218,6 +214,24 @@ class Keeper(keras.callbacks.Callback):
                 where=folder,
                 mend="Make room; then run again with --resume.",
             ) from error
+
+
+def read_state(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what the saved state of a training tells of it, and its arrays by name.
+
+    Raises:
+        OutputError: the state cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            told = json.loads(str(stored["told"]))
+            return told, {name: stored[name] for name in stored.files if name != "told"}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise OutputError(
+            f"the state of the training cannot be read: {error}.",
+            where=path,
+            mend="Delete it to train from the start.",
+        ) from error
 
 
 def _variables(model: Any) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from secateur.graph.weights import to_numpy
 from secateur.steps.network import Decide, PruningNetwork
-from secateur.steps.training import seed_dropout
+from secateur.steps.randomness import seed_layers
 
 if TYPE_CHECKING:
     from secateur.graph.graph import Graph
@@ -92,7 +92,7 @@ class Selecting:
             decide=self.decide,
             rounding=self.rounding,
         )
-        seed_dropout(network.model, self.seed)
+        seed_layers(network.model, self.seed)
         return network
 
     def pupil(self, student: keras.Model, labels: Any) -> PruningNetwork:

@@ -79,6 +79,12 @@ class Teaching:
             digest.update(np.ascontiguousarray(to_numpy(weight)).tobytes())
         return repr((self, digest.hexdigest()))
 
+    @property
+    def manner(self) -> dict[str, Any]:
+        """Return the arguments beside the teacher."""
+        names = ("temperature", "alpha", "features", "seed")
+        return {name: getattr(self, name) for name in names}
+
     def pupil(self, student: keras.Model, labels: np.ndarray) -> Pupil:
         """Return the model that trains a student.
 

@@ -22,6 +22,8 @@ from secateur.graph.observe import loss_for
 from secateur.graph.weights import copied
 from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
+from secateur.steps.randomness import own_randomness, seed_layers, seeding
+from secateur.steps.replicas import ALONE, Replica, divisible, share
 
 if TYPE_CHECKING:
     from secateur.data.augment import Augmentation
@@ -95,6 +97,7 @@ def fit(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     guide: Guide | None = None,
     teaching: Around | None = None,
+    replica: Replica = ALONE,
 ) -> tuple[keras.Model, Curve]:
     """Train a copy of a model and give back the copy, with the weights of its best epoch.
 
@@ -121,6 +124,7 @@ def fit(
             see that epoch, and those after it, as two trainings.
         guide: one more, which chooses the optimizer and sees the copy before it is trained.
         teaching: what the copy learns from beside the labels; not together with a guide.
+        replica: which of several workers that train the same copy together this one is.
 
     Returns:
         The trained model (not compiled) and its curve.
@@ -149,15 +153,17 @@ def fit(
         one_hot=one_hot,
         workers=_workers(data, changes),
     )
-    watched = None
+    judged = None
     if data.validation.rows:
-        watched = data.validation.batches(
-            max(batch, 256), class_weights=class_weights, one_hot=one_hot
+        judged = data.validation.batches(
+            divisible(max(batch, 256), replica.workers),
+            class_weights=class_weights,
+            one_hot=one_hot,
         )
     # Keras annotates fit and compile too narrowly for a type checker.
     twin: Any = copied(model)
-    seed_dropout(twin, seed)
-    make = keras.optimizers.Adam if guide is None else guide.optimizer
+    seed_layers(twin, seed)
+    make = replica.optimizer(keras.optimizers.Adam if guide is None else guide.optimizer)
     labels = data.train.sample(1)[1]
     learner: Any = twin if teaching is None else teaching.pupil(twin, labels)
     loss = _softened(loss_for(twin, labels)) if one_hot else loss_for(twin, labels)
@@ -168,35 +174,43 @@ def fit(
         guides = [guide]
     more = [*guides, *([] if teaching is None else [teaching])]
     settings = (epochs, batch, learning_rate, class_weights, augment, seed, *batches.layout)
+    if replica.workers > 1:
+        settings = (*settings, replica.workers)
+    seeded = seeding(twin, seed, replica.rank)
+    # What is seeded by the epoch, or shared by several, goes on from the end of one.
+    within = replica.workers == 1 and not seeded
     keeper = Keeper(
         batches,
-        monitor="loss" if watched is None else "val_loss",
+        monitor="loss" if judged is None else "val_loss",
         patience=patience,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         identity=_identity(model, data, *settings, *(each.identity for each in more)),
         advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
         settled=max((each.settled for each in more), default=0),
         student=None if learner is twin else twin,
-        seconds=checkpoint_seconds,
+        writes=replica.rank == 0,
+        seconds=checkpoint_seconds if within else math.inf,
     )
     first = keeper.restore(learner) if resume else 0
     bar = [Bar()] if verbose else []
+    early = [*seeded, *replica.callbacks(twin)]
     try:
         for begin, end in _stretches(first, keeper.steps, epochs):
             if keeper.stopped:
                 break
             batches.skip = keeper.steps
-            learner.fit(
-                batches,
-                validation_data=watched,
-                initial_epoch=begin,
-                epochs=end,
-                shuffle=False,
-                verbose=0,
-                callbacks=[keeper, *bar, *guides, *callbacks],
-            )
+            with own_randomness():
+                learner.fit(
+                    share(batches, replica),
+                    validation_data=None if judged is None else share(judged, replica),
+                    initial_epoch=begin,
+                    epochs=end,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[*early, keeper, *bar, *guides, *callbacks],
+                )
     except Exception as error:
-        failure = batches.failure or (watched.failure if watched is not None else None)
+        failure = batches.failure or (judged.failure if judged is not None else None)
         if failure is None:
             raise
         kept = f"{failure.what.rstrip()}{keeper.kept()}"
@@ -258,15 +272,6 @@ def _augmentation(
     return augmentation(data.contract.kind, seed=seed, **options)
 
 
-def seed_dropout(model: keras.Model, seed: int) -> None:
-    """Give every random layer a state that follows from the seed."""
-    known = {id(each) for each in model.weights}
-    states = [each for each in model.variables if id(each) not in known]
-    for index, state in enumerate(states):
-        drawn = np.random.SeedSequence([seed, index]).generate_state(int(np.prod(state.shape)))
-        state.assign((drawn >> 1).reshape(tuple(state.shape)).astype(state.dtype))
-
-
 def _compile(
     model: Any,
     loss: keras.losses.Loss,
@@ -289,7 +294,8 @@ def _compile(
         optimizer=make(schedule),
         loss=loss,
         metrics=[metric],
-        jit_compile=False,
+        # JAX is slow without, and it can step over the rows of several workers in no other way.
+        jit_compile=keras.backend.backend() == "jax",
     )
 
 

@@ -9,6 +9,7 @@ from secateur.errors import DataError, ModelError, PlanError
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
 from secateur.graph.walk import Walk
+from secateur.graph.weights import to_numpy
 from zoo import inputs_of, model_of
 
 X = np.random.default_rng(0).normal(size=(100, 3)).astype("float32")
@@ -136,4 +137,4 @@ def test_layers_that_vary_images_are_still_when_a_graph_is_run():
         walk.step(call)
     last = graph.calls[-1]
     wanted = model(rows, training=False)
-    np.testing.assert_allclose(walk.run(last), np.asarray(wanted), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(walk.run(last), to_numpy(wanted), rtol=1e-4, atol=1e-5)

@@ -9,6 +9,7 @@ from secateur.errors import ModelError
 from secateur.graph import rule
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
+from secateur.graph.weights import to_numpy
 from secateur.planning.plan import plan
 from secateur.steps.cutting import cut
 from secateur.steps.masks import mask
@@ -98,11 +99,11 @@ def test_a_layer_that_states_a_wrong_output_is_cut_inside_a_nested_model(tmp_pat
     smaller = cut(model, made)
     assert smaller.get_layer("tower").get_layer("patches").width < 16
     images = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
-    wanted = np.asarray(mask(model, made)(images))
-    np.testing.assert_allclose(np.asarray(smaller(images)), wanted, atol=1e-5)
+    wanted = to_numpy(mask(model, made)(images))
+    np.testing.assert_allclose(to_numpy(smaller(images)), wanted, atol=1e-5)
     smaller.save(tmp_path / "smaller.keras")
     again = keras.models.load_model(tmp_path / "smaller.keras")
-    np.testing.assert_allclose(np.asarray(again(images)), wanted, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(again(images)), wanted, atol=1e-5)
 
 
 @keras.saving.register_keras_serializable("secateur_tests")
@@ -126,5 +127,5 @@ def test_weights_that_nothing_depends_on_are_passed_over():
     stats = observe(graph, (rows, np.zeros(32, "int32")), needs={"taylor"})
     assert set(stats.taylor) == {f"{n}/{w}" for n in ("hidden", "last") for w in ("kernel", "bias")}
     made = plan(graph, stats, macs=0.5, by="taylor")
-    wanted = np.asarray(mask(model, made)(rows))
-    np.testing.assert_allclose(np.asarray(cut(model, made)(rows)), wanted, atol=1e-6)
+    wanted = to_numpy(mask(model, made)(rows))
+    np.testing.assert_allclose(to_numpy(cut(model, made)(rows)), wanted, atol=1e-6)

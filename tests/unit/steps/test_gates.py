@@ -29,7 +29,9 @@ def trained(gates, pull, steps=60):
 
     model = Model()
     model.compile(
-        keras.optimizers.SGD(1.0), loss=lambda y, p: -ops.sum(p * pull), jit_compile=False
+        keras.optimizers.SGD(1.0),
+        loss=lambda y, p: -ops.sum(p * ops.convert_to_tensor(pull)),
+        jit_compile=False,
     )
     x = np.zeros((steps, len(pull)), "float32")
     model.fit(x, x, batch_size=1, epochs=1, verbose=0)

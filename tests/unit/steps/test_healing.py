@@ -6,6 +6,7 @@ from keras import layers
 from secateur.errors import DataError
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
+from secateur.graph.weights import to_numpy
 from secateur.planning.plan import plan
 from secateur.steps.cutting import cut
 from secateur.steps.healing import heal
@@ -145,7 +146,7 @@ def test_unfolding_times_the_kernel_is_the_convolution(padding, strides, dilatio
         4, (3, 2), strides=strides, dilation_rate=dilation, padding=padding, use_bias=False
     )
     x = np.random.default_rng(0).normal(size=(2, 9, 8, 3)).astype("float32")
-    y = np.asarray(layer(x))
+    y = to_numpy(layer(x))
     places = places_for(2, y.shape[1:-1], 10**6, np.random.default_rng(0))
     seen = unfold(
         x,
@@ -156,14 +157,14 @@ def test_unfolding_times_the_kernel_is_the_convolution(padding, strides, dilatio
         outputs=y.shape[1:-1],
         places=places,
     )
-    product = np.einsum("nptc,tcf->npf", seen, np.asarray(layer.kernel).reshape(6, 3, 4))
+    product = np.einsum("nptc,tcf->npf", seen, to_numpy(layer.kernel).reshape(6, 3, 4))
     np.testing.assert_allclose(product, y.reshape(2, -1, 4), atol=1e-5)
 
 
 def test_causal_convolutions_unfold_as_well():
     layer = layers.Conv1D(4, 3, padding="causal", dilation_rate=2, use_bias=False)
     x = np.random.default_rng(0).normal(size=(2, 12, 3)).astype("float32")
-    y = np.asarray(layer(x))
+    y = to_numpy(layer(x))
     seen = unfold(
         x,
         kernel=(3,),
@@ -173,7 +174,7 @@ def test_causal_convolutions_unfold_as_well():
         outputs=(12,),
         places=places_for(2, (12,), 12, np.random.default_rng(0)),
     )
-    product = np.einsum("nptc,tcf->npf", seen, np.asarray(layer.kernel))
+    product = np.einsum("nptc,tcf->npf", seen, to_numpy(layer.kernel))
     np.testing.assert_allclose(product, y, atol=1e-5)
 
 

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from secateur.graph.trace import trace
+from secateur.graph.weights import to_numpy
 from secateur.planning.plan import GroupCut, Plan
 from secateur.steps.cutting import cut
 from secateur.steps.healing import heal
@@ -30,7 +31,7 @@ def cut_units(model, name, units):
 def repeated(weights, axis=-1):
     """Let the second half of some weights repeat the first."""
     for weight in weights:
-        half = np.split(np.asarray(weight), 2, axis=axis)[0]
+        half = np.split(to_numpy(weight), 2, axis=axis)[0]
         weight.assign(np.concatenate([half, half], axis=axis))
 
 
@@ -85,7 +86,7 @@ def test_what_repeats_a_kept_unit_is_had_back_exactly(kind):
     repeated([w for w in model.weights if w.name == "depthwise_kernel"], axis=-2)
     smaller, made = cut_units(model, "hidden", range(4, 8))
     x = inputs_of(model, 150)
-    before = [np.asarray(weight).copy() for each in (model, smaller) for weight in each.weights]
+    before = [to_numpy(weight).copy() for each in (model, smaller) for weight in each.weights]
     healed, done = heal(smaller, model, made, x)
     assert {entry.done for entry in done} == {SOLVED}
     assert done[0].explained > 0.999
@@ -93,7 +94,7 @@ def test_what_repeats_a_kept_unit_is_had_back_exactly(kind):
     (was,), (cut_to,), (is_now,) = (outputs(each, unseen) for each in (model, smaller, healed))
     assert np.abs(cut_to - was).max() > 0.01 * np.abs(was).max()
     np.testing.assert_allclose(is_now, was, atol=1e-4 * np.abs(was).max())
-    after = [np.asarray(weight) for each in (model, smaller) for weight in each.weights]
+    after = [to_numpy(weight) for each in (model, smaller) for weight in each.weights]
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
 
 
@@ -114,7 +115,7 @@ def test_what_a_normalisation_scales_otherwise_is_had_back_exactly(kind):
     x = reads(layers.RMSNormalization(epsilon=1e-9)(hidden(i)))
     model = randomised(keras.Model(i, layers.Dense(3)(x)))
     for weight in hidden.weights:
-        value = np.asarray(weight).copy()
+        value = to_numpy(weight).copy()
         value[..., 1::2] = 0
         weight.assign(value)
     group = next(each for each in trace(model).groups if each.name == "hidden")
@@ -161,7 +162,7 @@ def test_queries_keep_what_makes_up_for_smaller_heads():
     )
     healed, _ = heal(cut(model, made), model, made, inputs_of(model, 150))
     old, new = layer._query_dense, healed.get_layer("mha")._query_dense
-    full = np.asarray(old.kernel)[:4, :, :2] + np.asarray(old.kernel)[4:, :, :2]
+    full = to_numpy(old.kernel)[:4, :, :2] + to_numpy(old.kernel)[4:, :, :2]
     # The layer divides by the root of two now, not of four.
     np.testing.assert_allclose(new.kernel, full * np.sqrt(2 / 4), atol=1e-3)
 
@@ -180,7 +181,7 @@ LAYERS = {
 def test_what_is_seen_times_the_kernel_is_what_is_made(kind):
     layer, shape = LAYERS[kind]
     x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
-    y = np.asarray(layer(x))
+    y = to_numpy(layer(x))
     read = reader(layer, x.shape, y.shape)
     assert isinstance(read, Reader)
     places = places_for(2, read.places, 10**6, np.random.default_rng(0))
@@ -195,9 +196,9 @@ def test_writing_what_was_read_changes_nothing():
         layer.build(inputs)
         read = reader(layer, inputs, layer.compute_output_shape(inputs))
         assert isinstance(read, Reader)
-        before = np.asarray(read.weight).copy()
+        before = to_numpy(read.weight).copy()
         read.write(read.matrices(), np.zeros(read.sizes[::2]))
-        np.testing.assert_array_equal(before, np.asarray(read.weight))
+        np.testing.assert_array_equal(before, to_numpy(read.weight))
 
 
 def test_an_equation_that_mixes_rows_is_told():

@@ -17,6 +17,7 @@ from secateur.formats.onnx import export, to_onnx
 from secateur.formats.parity import agreement
 from secateur.formats.predictor import Predictor
 from secateur.formats.sessions import open_session
+from secateur.graph.weights import to_numpy
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
@@ -51,7 +52,7 @@ def test_the_int8_file_answers_as_the_fake_quantized_model(build, options, kind,
         np.testing.assert_array_equal(old, np.array(weight))
     assert result.quantization is not None
     x, _ = data.train.sample(400)
-    fake = np.asarray(fake_quantized(result.model, result.quantization)(x, training=False))
+    fake = to_numpy(fake_quantized(result.model, result.quantization)(x, training=False))
     to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
     assert agreement(fake, predicted(tmp_path / "int8.onnx", x)) >= 0.99
     assert judged(result.model, result.quantization, x) >= 0.97
@@ -89,7 +90,7 @@ def test_training_with_rounding_learns_the_steps(tmp_path):
     fake = fake_quantized(result.model, result.quantization)
     x, _ = data.train.sample(400)
     to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
-    assert agreement(np.asarray(fake(x)), predicted(tmp_path / "int8.onnx", x)) >= 0.99
+    assert agreement(to_numpy(fake(x)), predicted(tmp_path / "int8.onnx", x)) >= 0.99
     assert evaluate(fake, data.validation).accuracy >= (
         evaluate(model, data.validation).accuracy - 0.05
     )
@@ -102,7 +103,7 @@ def test_the_artifact_carries_the_int8_file(tmp_path):
     made = export(result.model, tmp_path / "a", quantization=result.quantization, sample=x)
     assert made.manifest.parity.agreement >= 0.99
     fake = fake_quantized(result.model, result.quantization)
-    assert agreement(np.asarray(fake(x)), Predictor(tmp_path / "a").predict(x)) >= 0.99
+    assert agreement(to_numpy(fake(x)), Predictor(tmp_path / "a").predict(x)) >= 0.99
     saved = (tmp_path / "a" / "quantization.json").read_text()
     assert Quantization.from_json(saved) == result.quantization
 
