@@ -43,6 +43,19 @@ def score(
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write the probability of every class.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where the work is done: local or ray.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", help="The Ray cluster: host:port, or auto for the one of this machine."
+        ),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option("--memory", min=1, help="MiB that Ray reserves for a part.", metavar="MIB"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
 ) -> None:
     """Score raw data into Parquet files; bad rows go to SCORED/quarantine with their reason.
@@ -70,6 +83,9 @@ def score(
                 batch_rows=batch_rows,
                 max_bad=share,
                 probability="all" if all_probabilities else True,
+                engine=engine,  # type: ignore[arg-type]
+                address=address,
+                memory=None if memory is None else memory * 2**20,
                 progress=_Meter(progress, task),
             )
         except KeyboardInterrupt as interrupt:

@@ -26,6 +26,7 @@ from secateur.formats.predictor import Predictor
 from secateur.scoring.answers import RESERVED, Probability, probability_columns
 from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger
 from secateur.scoring.local import run_local
+from secateur.scoring.on_ray import run_ray
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer
 from secateur.scoring.tally import Tally
@@ -47,7 +48,9 @@ def score(
     batch_rows: int | None = None,
     max_bad: float | None = None,
     probability: Probability = True,
-    engine: Literal["local"] = "local",
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
     resume: bool = True,
 ) -> Tally:
@@ -67,11 +70,16 @@ def score(
         source: raw data as the model's training data was.
         out: a folder that is new, empty, or holds the same job.
         keys: columns to carry over to the scores; where None, those of the contract.
-        threads: how many cores to use; where None, all.
+        threads: how many cores to use; where None, all, of this machine or of the cluster.
         batch_rows: how many rows are read at a time; where None, what fits.
         max_bad: the largest share of rows, 0 to 1, that may be bad; where None, any.
         probability: write the probability of the predicted class, of "all" classes, or none.
-        engine: where the work is done.
+        engine: where the work is done: on this machine, or on a Ray cluster whose nodes all see
+            the data and `out` under the same paths. The scores are the same, byte for byte.
+        address: the Ray cluster: `host:port`, or "auto" for the one that this machine belongs to;
+            where None, the one that the variable `RAY_ADDRESS` names, else one that is started on
+            this machine for this job.
+        memory: the bytes of memory that Ray reserves for a part; where None, an estimate.
         progress: called now and then with the rows, the parts that are done, and all parts.
         resume: where False, refuse a folder that holds a job.
 
@@ -88,7 +96,8 @@ def score(
     """
     began = time.perf_counter()
     workers = _threads(threads)
-    _check_options(batch_rows, max_bad, engine)
+    _check_options(batch_rows, max_bad)
+    _check_engine(engine, address, memory)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     contract = _contract_of(artifact)
     keys = contract.keys if keys is None else tuple(keys)
@@ -120,7 +129,11 @@ def score(
 
         _check_share(ledger, max_bad, len(pieces))
         tick(0)
-        run_local(scorer, out, todo, threads=workers, done=done, tick=tick)
+        if engine == "ray":
+            place = {"address": address, "threads": threads, "memory": memory}
+            run_ray(scorer, out, todo, done=done, tick=tick, **place)
+        else:
+            run_local(scorer, out, todo, threads=workers, done=done, tick=tick)
         seconds = time.perf_counter() - began
         tally = Tally(
             parts=len(ledger.entries),
@@ -189,9 +202,19 @@ def _contract_of(artifact: Artifact) -> Contract:
     return contract
 
 
-def _check_options(batch_rows: int | None, max_bad: float | None, engine: str) -> None:
-    if engine != "local":
-        raise SecateurError(f"there is no engine {engine!r}.", mend="Use 'local'.")
+def _check_engine(engine: str, address: str | None, memory: int | None) -> None:
+    if engine not in ("local", "ray"):
+        raise SecateurError(f"there is no engine {engine!r}.", mend="Use 'local' or 'ray'.")
+    for name, value in (("address", address), ("memory", memory)):
+        if value is not None and engine == "local":
+            raise SecateurError(
+                f"`{name}` is {value!r}, and the local engine has none.", mend="Use engine 'ray'."
+            )
+    if memory is not None and memory < 1:
+        raise SecateurError(f"`memory` is {memory}.", mend="Give 1 byte or more.")
+
+
+def _check_options(batch_rows: int | None, max_bad: float | None) -> None:
     if batch_rows is not None and batch_rows < 1:
         raise SecateurError(f"`batch_rows` is {batch_rows}.", mend="Give 1 or more.")
     if max_bad is not None and not 0 <= max_bad <= 1:
