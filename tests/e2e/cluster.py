@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -15,25 +16,26 @@ import psutil
 
 WAIT_SECONDS = 120
 # A dead node is noticed within seconds, and a slow machine is not taken for a dead one.
-_ENVIRONMENT = {
+_SETTINGS = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "10000",
     "RAY_health_check_failure_threshold": "4",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
 }
 
 
 class Node:
     """`ray start` with all that it started."""
 
-    def __init__(self, *arguments, cores):
+    def __init__(self, *arguments, cores, environment):
         command = [str(Path(sys.executable).with_name("ray")), "start", *arguments, "--block"]
         command += [f"--num-cpus={cores}", "--object-store-memory=100000000"]
         command += ["--node-ip-address=127.0.0.1"]
         self._log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             command,
-            env=os.environ | _ENVIRONMENT,
+            env=os.environ | environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -78,7 +80,14 @@ class Cluster:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         port = self.address.rpartition(":")[2]
-        head = ("--head", f"--port={port}", f"--temp-dir={self._folder}", "--include-dashboard=false")
+        # What a process must have in its environment to be let in.
+        self.environment = _SETTINGS | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        head = (
+            "--head",
+            f"--port={port}",
+            f"--temp-dir={self._folder}",
+            "--include-dashboard=false",
+        )
         self.nodes = []
         self.head = self._start(*head, cores=cores)
 
@@ -86,7 +95,7 @@ class Cluster:
         return self._start(f"--address={self.address}", cores=cores)
 
     def _start(self, *arguments, cores):
-        node = Node(*arguments, cores=cores)
+        node = Node(*arguments, cores=cores, environment=self.environment)
         self.nodes.append(node)
         deadline = time.monotonic() + WAIT_SECONDS
         while "Ray runtime started" not in node.log():

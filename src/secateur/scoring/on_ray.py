@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -42,6 +43,13 @@ _LOOK_SECONDS = 2.0
 # A worker with its packages loaded, a block in its several forms, and the model beside them.
 _BASE_BYTES = 384 * 2**20
 _MODEL_TIMES = 3
+_CONNECT_SECONDS = 10.0
+_SETTINGS = {
+    # A Ray that is started here sends nothing to its makers.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A cluster that does not answer is given up after seconds.
+    "RAY_gcs_server_port_wait_time_s": "5",
+}
 
 
 def run_ray(
@@ -233,6 +241,7 @@ def _connected(
             f"{address!r} is the address of a Ray client, which is not part of the cluster.",
             mend="Start the job on a node of the cluster, for instance with `ray job submit`.",
         )
+    _check_answers(address)
     options: dict[str, Any] = {"address": address}
     if address == "local":
         # Nothing but the artifact goes through the store of objects.
@@ -244,30 +253,45 @@ def _connected(
         }
     with _terminable():
         try:
-            with quiet(), _no_report():
+            with quiet(), _environment(_SETTINGS):
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            raise SecateurError(
-                f"no Ray cluster can be reached at {address!r} ({reason}).",
-                mend="Start one with `ray start --head`; without an address, this machine is used.",
-            ) from error
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise _no_cluster(address, error) from error
         try:
             yield
         finally:
             ray.shutdown()
 
 
+def _check_answers(address: str) -> None:
+    """Raise where nothing listens at `host:port`, which Ray itself finds out after minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: BaseException) -> SecateurError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return SecateurError(
+        f"no Ray cluster lets this process in at {address!r} ({reason}).",
+        mend="Start one with `ray start --head`, and give this process the cluster's token where "
+        "it has one (RAY_AUTH_TOKEN); without an address, this machine is used.",
+    )
+
+
 @contextlib.contextmanager
-def _no_report() -> Iterator[None]:
-    """Let a Ray that is started within the block send nothing to its makers, unless told to."""
-    name = "RAY_USAGE_STATS_ENABLED"
-    before = os.environ.get(name)
-    os.environ.setdefault(name, "0")
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    """Set variables within the block, where they are not set already."""
+    added = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        if before is None:
+        for name in added:
             del os.environ[name]
 
 
