@@ -4,7 +4,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +31,7 @@ class Node:
         command = [str(Path(sys.executable).with_name("ray")), "start", *arguments, "--block"]
         command += [f"--num-cpus={cores}", "--object-store-memory=100000000"]
         command += ["--node-ip-address=127.0.0.1"]
-        self._log = tempfile.TemporaryFile("w+")
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
             env=os.environ | environment,
@@ -115,8 +114,3 @@ class Cluster:
 
     def __exit__(self, *error):
         self.stop()
-
-
-def interrupt(process):
-    """Press ctrl-C."""
-    os.kill(process.pid, signal.SIGINT)

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -217,6 +218,24 @@ class _Room:
             )
 
 
+class _Muffled:
+    """A stream that passes on all but what Ray's own threads print.
+
+    They tell of each worker that died, on standard output, and no setting of a job stops them.
+    """
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if threading.current_thread().name.startswith("ray_"):
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def _import_ray() -> Any:
     try:
         import ray
@@ -257,10 +276,11 @@ def _connected(
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise _no_cluster(address, error) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        with contextlib.redirect_stdout(_Muffled(sys.stdout)):  # type: ignore[type-var]
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
 def _check_answers(address: str) -> None:
