@@ -280,7 +280,9 @@ def _connected(
             try:
                 yield
             finally:
-                ray.shutdown()
+                # It prints what its threads have kept back.
+                with quiet():
+                    ray.shutdown()
 
 
 def _check_answers(address: str) -> None:

@@ -129,12 +129,22 @@ def do_part(setup: list[Any], staging: str, work: Work) -> Done | SecateurError:
                 where=staging,
                 mend="Let all nodes write to the output folder.",
             ) from error
-        entry = score_part(
-            scorer, folder, work.number, work.piece, stop=threading.Event(), seen=_ignore
-        )
-        return Done(entry, folder.name)
+        return Done(_score(scorer, folder, work), folder.name)
     except SecateurError as error:
         return error
+
+
+def _score(scorer: Scorer, folder: Path, work: Work) -> Entry:
+    """Score a part into `folder`; where that fails, name the file that it was to become."""
+    try:
+        return score_part(
+            scorer, folder, work.number, work.piece, stop=threading.Event(), seen=_ignore
+        )
+    except OutputError as error:
+        where = Path(error.where or folder)
+        if where.is_relative_to(folder):
+            where = folder.parent.parent / where.relative_to(folder)
+        raise OutputError(error.what, where=where, mend=error.mend) from error
 
 
 @functools.lru_cache(maxsize=1)
