@@ -90,11 +90,12 @@ def run_ray(
     if not todo:
         return
     with (
-        _connected(ray, address, threads, scorer.predictor.artifact),
+        _connected(ray, address, threads, scorer.predictor.artifact) as own,
         _staging(out.resolve()) as staging,
     ):
         tasks = _Tasks(ray, scorer, staging, memory)
-        room = _Room(ray, threads, tasks.memory)
+        # A Ray that was started for this job has no more cores than `threads`.
+        room = _Room(ray, None if own else threads, tasks.memory)
         pieces, rows = iter(todo), 0
         try:
             while True:
@@ -249,10 +250,10 @@ def _import_ray() -> Any:
 @contextlib.contextmanager
 def _connected(
     ray: Any, address: str | None, threads: int | None, artifact: Artifact
-) -> Iterator[None]:
-    """Be connected to a cluster within the block."""
+) -> Iterator[bool]:
+    """Be connected to a cluster within the block; yield whether it was started for it."""
     if ray.is_initialized():
-        yield
+        yield False
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address.startswith("ray://"):
@@ -278,7 +279,7 @@ def _connected(
             raise _no_cluster(address, error) from error
         with contextlib.redirect_stdout(_Muffled(sys.stdout)):  # type: ignore[type-var]
             try:
-                yield
+                yield address == "local"
             finally:
                 # It prints what its threads have kept back.
                 with quiet():
