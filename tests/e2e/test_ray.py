@@ -188,6 +188,21 @@ worker.versions = lambda: versions() | {"pyarrow": "0.1"}
     assert "and the job was started with 0.1" in said
 
 
+def test_node_without_secateur_is_one_clear_error(job, tmp_path, cluster):
+    # A function of a module that no worker has.
+    before = """
+import sys, types
+from secateur.scoring import on_ray
+module = sys.modules["absent"] = types.ModuleType("absent")
+exec("def do_part(setup, staging, work): pass", module.__dict__)
+on_ray.do_part = module.do_part
+"""
+    kind, _, said = inside(job, tmp_path / "out", "pass", cluster, before).split(" | ")
+    assert kind == "SecateurError"
+    assert "cannot run secateur" in said
+    assert "No module named 'absent'" in said
+
+
 def test_part_that_kills_its_worker_each_time_ends_the_job(job, tmp_path, cluster):
     before = """
 from secateur.scoring import on_ray

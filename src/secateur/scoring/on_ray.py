@@ -166,8 +166,7 @@ class _Tasks:
         try:
             return self._ray.get(task)
         except errors.RayTaskError as error:
-            if isinstance(error.cause, ImportError | RuntimeError):
-                reason = str(error.cause).strip().splitlines()[-1]
+            if (reason := _missing_module(str(error.cause))) is not None:
                 return SecateurError(
                     f"a node of the cluster cannot run secateur ({reason}).",
                     mend="Install the same packages on all nodes.",
@@ -329,6 +328,13 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _missing_module(said: str) -> str | None:
+    """Return what a worker said of a module that it does not have."""
+    lines = (line.strip() for line in said.splitlines())
+    signs = ("No module named", "cannot import name")
+    return next((line for line in lines if any(sign in line for sign in signs)), None)
 
 
 @contextlib.contextmanager
