@@ -27,22 +27,18 @@ _SETTINGS = {
 class Node:
     """`ray start` with all that it started."""
 
-    def __init__(self, *arguments, cores, environment):
+    def __init__(self, *arguments, cores, environment, log):
         command = [str(Path(sys.executable).with_name("ray")), "start", *arguments, "--block"]
         command += [f"--num-cpus={cores}", "--object-store-memory=100000000"]
         command += ["--node-ip-address=127.0.0.1"]
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            command,
-            env=os.environ | environment,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def log(self):
-        self._log.seek(0)
-        return self._log.read()
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                command,
+                env=os.environ | environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def workers(self, state="do_part"):
         """Return the workers that do a part now, or are in another state."""
@@ -94,13 +90,14 @@ class Cluster:
         return self._start(f"--address={self.address}", cores=cores)
 
     def _start(self, *arguments, cores):
-        node = Node(*arguments, cores=cores, environment=self.environment)
+        log = Path(self._folder, f"node-{len(self.nodes)}.log")
+        node = Node(*arguments, cores=cores, environment=self.environment, log=log)
         self.nodes.append(node)
         deadline = time.monotonic() + WAIT_SECONDS
-        while "Ray runtime started" not in node.log():
+        while "Ray runtime started" not in (said := log.read_text()):
             if node.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"a Ray node did not start: {node.log()}")
+                raise RuntimeError(f"a Ray node did not start: {said}")
             time.sleep(0.1)
         return node
 
