@@ -25,7 +25,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[tensorflow,openvino,litert,search,databases,demo,examples,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[tensorflow,openvino,litert,ray,search,databases,demo,examples,dev]'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo  ## run the main job on real data and print where the report is

@@ -81,6 +81,19 @@ def score(
     compression: Annotated[
         Packing, typer.Option("--compression", help="How the Parquet files are compressed.")
     ] = Packing.snappy,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where the work is done: local or ray.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", help="The Ray cluster: host:port, or auto for the one of this machine."
+        ),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option("--memory", min=1, help="MiB that Ray reserves for a part.", metavar="MIB"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
 ) -> None:
     """Score raw data into Parquet files; bad rows go to SCORED/quarantine with their reason.
@@ -111,6 +124,9 @@ def score(
                 probability="all" if all_probabilities else True,
                 columns="all" if append else "keys",
                 compression=compression.value,
+                engine=engine,  # type: ignore[arg-type]
+                address=address,
+                memory=None if memory is None else memory * 2**20,
                 progress=_Meter(progress, task),
             )
         except KeyboardInterrupt as interrupt:

@@ -46,7 +46,7 @@ class Predictor:
             ArtifactError: the artifact is not whole, or the runtime cannot open the model.
         """
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
-        self.runtime = runtime
+        self.runtime, self.rows = runtime, rows
         if runtime == "onnxruntime":
             path = self.artifact.model_path
             self._run = _OneForAll(path, self.manifest.outputs[0].name, threads)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import IO, Literal, Self, TypeVar
@@ -174,7 +175,10 @@ class Ledger:
         owned |= {quarantine_path(self.out, e.number) for e in self.entries.values()}
         for folder in (self.out, self.out / QUARANTINE):
             for file in [*folder.glob("part-*.parquet"), *folder.glob(f"*{PARTIAL}")]:
-                if file not in owned:
+                if file.is_dir():
+                    # A task whose node was given up may still write there, in vain.
+                    shutil.rmtree(file, ignore_errors=True)
+                elif file not in owned:
                     file.unlink()
 
 

@@ -31,6 +31,7 @@ from secateur.formats.runners import check_runtime
 from secateur.scoring.answers import Carry, Probability, demand_free
 from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger, job_in
 from secateur.scoring.local import run_local
+from secateur.scoring.on_ray import run_ray
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer, usual_chunk
 from secateur.scoring.sink import Compression
@@ -56,7 +57,9 @@ def score(
     probability: Probability = True,
     columns: Carry = "keys",
     compression: Compression = "snappy",
-    engine: Literal["local"] = "local",
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    memory: int | None = None,
     runtime: Literal["auto", "onnxruntime", "openvino", "litert"] = "onnxruntime",
     progress: Progress | None = None,
     resume: bool = True,
@@ -78,13 +81,19 @@ def score(
             or the rows of a database.
         out: a folder that is new, empty, or holds the same job.
         keys: columns to carry over to the scores; where None, those of the contract.
-        threads: how many cores to use; where None, all, or as many as pay with runtime "auto".
+        threads: how many cores to use; where None, all, of this machine or of the cluster, or as
+            many as pay with runtime "auto".
         batch_rows: how many rows are read at a time; where None, what fits.
         max_bad: the largest share of rows, 0 to 1, that may be bad; where None, any.
         probability: write the probability of the predicted class, of "all" classes, or none.
         columns: what to write beside the predictions: the "keys", or "all" columns of the data.
         compression: of the Parquet files: "snappy", "zstd", "lz4", "gzip" or "none".
-        engine: where the work is done.
+        engine: where the work is done: on this machine, or on a Ray cluster whose nodes all see
+            the data and `out` under the same paths. The scores are the same, byte for byte.
+        address: the Ray cluster: `host:port`, or "auto" for the one that this machine belongs to;
+            where None, the one that the variable `RAY_ADDRESS` names, else one that is started on
+            this machine for this job.
+        memory: the bytes of memory that Ray reserves for a part; where None, an estimate.
         runtime: what runs the model. "auto" measures, on the first rows, which of the installed
             runtimes, how many rows a call and how many threads are fastest. A job that goes on uses
             what it was begun with.
@@ -106,7 +115,8 @@ def score(
     """
     began = time.perf_counter()
     cores = _threads(threads)
-    _check_options(batch_rows, max_bad, engine)
+    _check_options(batch_rows, max_bad)
+    _check_engine(engine, address, memory)
     _check_written(columns, compression)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     contract = _contract_of(artifact)
@@ -155,7 +165,11 @@ def score(
 
         _check_share(ledger, max_bad, len(pieces))
         tick(0)
-        run_local(scorer, out, todo, threads=setup.threads, done=done, tick=tick)
+        if engine == "ray":
+            place = {"address": address, "threads": threads, "memory": memory}
+            run_ray(scorer, out, todo, done=done, tick=tick, **place)
+        else:
+            run_local(scorer, out, todo, threads=setup.threads, done=done, tick=tick)
         seconds = time.perf_counter() - began
         tally = Tally(
             parts=len(ledger.entries),
@@ -255,9 +269,19 @@ def _contract_of(artifact: Artifact) -> Contract:
     return contract
 
 
-def _check_options(batch_rows: int | None, max_bad: float | None, engine: str) -> None:
-    if engine != "local":
-        raise SecateurError(f"there is no engine {engine!r}.", mend="Use 'local'.")
+def _check_engine(engine: str, address: str | None, memory: int | None) -> None:
+    if engine not in ("local", "ray"):
+        raise SecateurError(f"there is no engine {engine!r}.", mend="Use 'local' or 'ray'.")
+    for name, value in (("address", address), ("memory", memory)):
+        if value is not None and engine == "local":
+            raise SecateurError(
+                f"`{name}` is {value!r}, and the local engine has none.", mend="Use engine 'ray'."
+            )
+    if memory is not None and memory < 1:
+        raise SecateurError(f"`memory` is {memory}.", mend="Give 1 byte or more.")
+
+
+def _check_options(batch_rows: int | None, max_bad: float | None) -> None:
     if batch_rows is not None and batch_rows < 1:
         raise SecateurError(f"`batch_rows` is {batch_rows}.", mend="Give 1 or more.")
     if max_bad is not None and not 0 <= max_bad <= 1:
