@@ -9,6 +9,7 @@ import typer
 from rich.progress import TaskID
 
 from secateur.cli import out as sink
+from secateur.cli.trusted import Identity, PassphraseFile, Roots, SignedBy, secret, signer
 from secateur.errors import SecateurError
 
 
@@ -43,14 +44,24 @@ def score(
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write the probability of every class.")
     ] = False,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
+    signed_by: SignedBy = None,
+    certificates: Roots = None,
     json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
 ) -> None:
     """Score raw data into Parquet files; bad rows go to SCORED/quarantine with their reason.
 
     A job that was stopped goes on where it stood when the same command is given again.
     """
+    from secateur.formats.artifact import Artifact
     from secateur.scoring.score import score as score_data
 
+    opened = Artifact.open(
+        artifact,
+        secret=secret(identity, passphrase_file),
+        signed_by=signer(signed_by, certificates),
+    )
     share = None if max_bad is None else _share(max_bad)
     columns = (
         "{task.description}",
@@ -62,7 +73,7 @@ def score(
         task = progress.add_task("scoring", rows=0, parts=0, all=0, speed=0.0, total=None)
         try:
             tally = score_data(
-                artifact,
+                opened,
                 data,
                 out,
                 keys=key or None,

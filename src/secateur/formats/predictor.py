@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secateur.errors import ArtifactError, DataError, MissingExtraError, ModelError
-from secateur.formats.artifact import Artifact, Manifest, TensorSpec
+from secateur.formats.artifact import MODEL, Artifact, Manifest, TensorSpec
+from secateur.formats.limits import check_onnx
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -31,7 +32,10 @@ class Predictor:
             threads: how many cores one call of `predict` may use.
         """
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
-        self._session = open_session(self.artifact.model_path, threads=threads)
+        where = self.artifact.files.where(MODEL)
+        content = self.artifact.read(MODEL)
+        check_onnx(content, where)
+        self._session = open_session(content, threads=threads, where=where)
 
     @property
     def manifest(self) -> Manifest:
@@ -61,13 +65,18 @@ class Predictor:
         except Exception as error:
             raise ModelError(
                 f"ONNX Runtime cannot run the model ({str(error).splitlines()[0]}).",
-                where=self.artifact.model_path,
+                where=self.artifact.files.where(MODEL),
                 mend="Export the model again, with a sample of its data.",
             ) from error
 
 
-def open_session(path: str | Path | bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU with `threads` threads, of a file or its bytes."""
+def open_session(
+    path: str | Path | bytes, *, threads: int = 1, where: str | None = None
+) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU with `threads` threads, of a file or its bytes.
+
+    Of bytes, `where` is what an error names.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -89,7 +98,7 @@ def open_session(path: str | Path | bytes, *, threads: int = 1) -> onnxruntime.I
     except Exception as error:
         raise ArtifactError(
             f"ONNX Runtime cannot open the model ({str(error).splitlines()[0]}).",
-            where=None if isinstance(path, bytes) else path,
+            where=where if isinstance(path, bytes) else path,
             mend="Export the model again.",
         ) from error
 
