@@ -1,4 +1,4 @@
-"""Is an artifact whole, unchanged and sound? All that is wrong with it, not the first thing alone."""
+"""Is an artifact whole, unchanged and sound? All that is wrong with it, not only the first."""
 
 from __future__ import annotations
 
