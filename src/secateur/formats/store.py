@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,15 @@ TEXT_LIMIT = 16 * 2**20
 
 _MADE_BY_OTHERS = "Copy the artifact again from where it was made, or export the model again."
 _BLOCK = 2**20
+# What reading the directory of a zip that is damaged ends in.
+_BROKEN = (
+    zipfile.BadZipFile,
+    ValueError,
+    NotImplementedError,
+    OverflowError,
+    OSError,
+    struct.error,
+)
 
 
 class Store(Protocol):
@@ -116,7 +126,7 @@ class ZipStore:
         try:
             with zipfile.ZipFile(source) as opened:
                 yield opened
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+        except _BROKEN as error:
             raise ArtifactError(
                 f"the file cannot be read as a zip ({error}).",
                 where=self.place,
@@ -127,8 +137,9 @@ class ZipStore:
         """Open a member; its checksum is not looked at, since its hash is."""
         member, (total, source) = self._members[name], self._source()
         with source:
-            source.seek(member.header_offset)
-            head = source.read(30)
+            inside = 0 <= member.header_offset < total
+            source.seek(member.header_offset if inside else 0)
+            head = source.read(30) if inside else b""
             # The local header may pad its fields otherwise than the directory at the end does.
             lengths = (int.from_bytes(head[i : i + 2], "little") for i in (26, 28))
             start = member.header_offset + 30 + sum(lengths)
@@ -157,7 +168,7 @@ class ZipStore:
         if len(members) > MOST_FILES:
             raise _too_many(self.place)
         for member in members:
-            if member.is_dir():
+            if member.filename.endswith("/"):
                 continue
             what = None
             if not plain_name(member.filename):
