@@ -16,6 +16,7 @@ hang, or growth past the bound.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import random
@@ -94,7 +95,7 @@ def disorder(content: bytes, rng: random.Random) -> bytes:
         if way == 0:
             del node[key]  # type: ignore[attr-defined]
         elif way == 1 and isinstance(node, dict):
-            node[rng.choice(_TEXTS)] = rng.choice(_VALUES)
+            node[rng.choice(_TEXTS)] = copy.deepcopy(rng.choice(_VALUES))
         elif way == 2:
             other, place = rng.choice(places)
             # A copy, for a tree that holds itself is no JSON.
@@ -108,7 +109,7 @@ def disorder(content: bytes, rng: random.Random) -> bytes:
                 deep = [deep]
             node[key] = deep  # type: ignore[index]
         else:
-            node[key] = rng.choice(_VALUES)  # type: ignore[index]
+            node[key] = copy.deepcopy(rng.choice(_VALUES))  # type: ignore[index]
     return json.dumps(tree).encode()
 
 

@@ -223,7 +223,7 @@ def plain_name(name: str) -> bool:
     """Return whether a name is that of a file below a folder, on any system."""
     path = PurePosixPath(name)
     return (
-        bool(name)
+        bool(path.parts)
         and name == path.as_posix()
         and not path.is_absolute()
         and not {"..", "."} & set(path.parts)
