@@ -16,13 +16,18 @@ from secateur.cli import (
     init,
     inspect,
     out,
+    pack,
     plan,
     report,
     run,
     score,
+    seal,
+    sign,
+    verify,
 )
 from secateur.cli.messages import guarded
 from secateur.cli.modules import import_modules
+from secateur.cli.open import open_artifact
 
 app = typer.Typer(
     name="secateur",
@@ -69,6 +74,11 @@ _COMMANDS = (
     ("export", export.export, "Write a model as ONNX, ready to score."),
     ("check", check.check, "Tell how data differs from the training data."),
     ("score", score.score, "Score any amount of data into Parquet files."),
+    ("verify", verify.verify, "Check an artifact: whole, unchanged, signed by whom."),
+    ("sign", sign.sign, "Vouch for an artifact with a key or a certificate."),
+    ("pack", pack.pack, "Make one file of an artifact."),
+    ("seal", seal.seal, "Encrypt an artifact to people or a passphrase."),
+    ("open", open_artifact, "Make a folder of a packed or sealed artifact."),
     ("report", report.report, "Write the report of a run again."),
     ("demo", demo.demo, "Do all of it on handwritten digits."),
 )

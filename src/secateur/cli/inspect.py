@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secateur.cli import out as sink
+from secateur.cli.about import about, is_secret, model_file, opened
 from secateur.cli.keras_setup import prepare
 from secateur.cli.labelled import Above, Header, Target, read_for
+from secateur.cli.trusted import Identity, PassphraseFile
 from secateur.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="A .keras or .h5 file.", metavar="MODEL")],
+    model: Annotated[
+        Path, typer.Argument(help="A .keras or .h5 file, or an artifact.", metavar="MODEL")
+    ],
     batch: Annotated[
         list[int] | None,
         typer.Option("--batch", min=1, help="A batch size to time; 1 and 32 by default."),
@@ -40,9 +44,23 @@ def inspect(
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Time the model in ONNX Runtime.")
     ] = True,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show layers, parameters, multiply-accumulates, latency, and what can be pruned or why not."""
+    """Show layers, parameters, multiply-accumulates, latency, and what can be pruned or why not.
+
+    Of an artifact, what its manifest says comes first. Of a sealed one that is all there is, since
+    its layers are read from a file and nothing of it is written.
+    """
+    artifact = opened(model, identity, passphrase_file)
+    if artifact is not None:
+        if not json:
+            about(artifact)
+        if is_secret(artifact):
+            if json:
+                sink.as_json(artifact.manifest.model_dump(mode="json"))
+            return
     if sensitivity and data is None:
         raise DataError(
             "sensitivity is measured on data with labels.",
@@ -55,7 +73,8 @@ def inspect(
         from secateur.graph.trace import trace
         from secateur.models.load import load_model_with_notes
 
-        loaded, notes = load_model_with_notes(model)
+        with model_file(model, artifact) as file:
+            loaded, notes = load_model_with_notes(file)
         graph = trace(loaded)
         cost = measure(
             loaded,

@@ -10,6 +10,7 @@ import typer
 from rich.progress import TaskID
 
 from secateur.cli import out as sink
+from secateur.cli.trusted import Identity, PassphraseFile, Roots, SignedBy, secret, signer
 from secateur.errors import SecateurError
 
 if TYPE_CHECKING:
@@ -94,14 +95,24 @@ def score(
         int | None,
         typer.Option("--memory", min=1, help="MiB that Ray reserves for a part.", metavar="MIB"),
     ] = None,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
+    signed_by: SignedBy = None,
+    certificates: Roots = None,
     json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
 ) -> None:
     """Score raw data into Parquet files; bad rows go to SCORED/quarantine with their reason.
 
     A job that was stopped goes on where it stood when the same command is given again.
     """
+    from secateur.formats.artifact import Artifact
     from secateur.scoring.score import score as score_data
 
+    opened = Artifact.open(
+        artifact,
+        secret=secret(identity, passphrase_file),
+        signed_by=signer(signed_by, certificates),
+    )
     allowed = None if max_bad is None else share(max_bad)
     columns = (
         "{task.description}",
@@ -113,7 +124,7 @@ def score(
         task = progress.add_task("scoring", rows=0, parts=0, all=0, speed=0.0, total=None)
         try:
             tally = score_data(
-                artifact,
+                opened,
                 data if query is None else _query(data, query, order_by),
                 out,
                 keys=key or None,

@@ -102,6 +102,8 @@ def export(
     name: str | None = None,
     metrics: Any = None,
     cost: Any = None,
+    baseline: Any = None,
+    measured: Mapping[str, str] | None = None,
     recipe: str | None = None,
     data_fingerprint: str | None = None,
     tolerance: float = 1e-3,
@@ -122,6 +124,8 @@ def export(
         name: what the manifest calls the model; its Keras name if None.
         metrics: what is known of its quality: a mapping, or a pydantic value.
         cost: what is known of its cost: a mapping, or a pydantic value.
+        baseline: the same two, as "metrics" and "cost", of the model before it was made cheaper.
+        measured: how the figures were measured, a sentence a figure.
         recipe: the text of the recipe that made it.
         data_fingerprint: the fingerprint of the data it was trained on.
         tolerance: the largest difference from the model that is accepted.
@@ -178,6 +182,8 @@ def export(
             parity=parity,
             metrics=_plain(metrics or {}),
             cost=_plain(cost or {}),
+            baseline=_plain(baseline or {}),
+            measured=dict(measured or {}),
             recipe=recipe,
             data_fingerprint=data_fingerprint,
             versions=_versions(),

@@ -8,16 +8,23 @@ columns. NumPy and a runtime only.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from secateur.errors import ArtifactError, DataError, ModelError
-from secateur.formats.artifact import LITERT, Artifact, Manifest, TensorSpec
+from secateur.formats.artifact import LITERT, MODEL, Artifact, Manifest, TensorSpec
+from secateur.formats.limits import check_onnx
 from secateur.formats.runners import TITLE, Input, first_line, open_runner
 from secateur.formats.sessions import open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 class Predictor:
@@ -48,8 +55,10 @@ class Predictor:
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
         self.runtime, self.rows = runtime, rows
         if runtime == "onnxruntime":
-            path = self.artifact.model_path
-            self._run = _OneForAll(path, self.manifest.outputs[0].name, threads)
+            where, content = self.artifact.files.where(MODEL), self.artifact.read(MODEL)
+            check_onnx(content, where)
+            session = open_session(content, threads=threads, where=where)
+            self._run: Run = partial(_run, session, self.manifest.outputs[0].name)
         else:
             self._run = OneForEach(model_file(self.artifact, runtime), runtime, threads, rows)
 
@@ -81,20 +90,16 @@ class Predictor:
         except Exception as error:
             raise ModelError(
                 f"{TITLE[self.runtime]} cannot run the model ({first_line(error)}).",
-                where=self.artifact.model_path,
+                where=self.artifact.files.where(MODEL),
                 mend="Export the model again, with a sample of its data.",
             ) from error
 
 
-class _OneForAll:
-    """A session that all threads share, as only ONNX Runtime allows."""
-
-    def __init__(self, path: Path, output: str, threads: int):
-        self._session = open_session(path, threads=threads)
-        self._output = output
-
-    def __call__(self, feed: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.asarray(self._session.run([self._output], dict(feed))[0])
+def _run(
+    session: onnxruntime.InferenceSession, output: str, feed: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Run a session that all threads share, as only ONNX Runtime allows."""
+    return np.asarray(session.run([output], dict(feed))[0])
 
 
 class OneForEach:

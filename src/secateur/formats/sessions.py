@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-def open_session(path: str | Path | bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU with `threads` threads, of a file or its bytes."""
+def open_session(
+    path: str | Path | bytes, *, threads: int = 1, where: str | None = None
+) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU with `threads` threads, of a file or its bytes.
+
+    Of bytes, `where` is what an error names.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -34,6 +39,6 @@ def open_session(path: str | Path | bytes, *, threads: int = 1) -> onnxruntime.I
     except Exception as error:
         raise ArtifactError(
             f"ONNX Runtime cannot open the model ({str(error).splitlines()[0]}).",
-            where=None if isinstance(path, bytes) else path,
+            where=where if isinstance(path, bytes) else path,
             mend="Export the model again.",
         ) from error

@@ -25,6 +25,7 @@ from secateur.formats.onnx import export
 from secateur.formats.predictor import Predictor
 from secateur.job import account
 from secateur.job.folder import RunFolder, disk_errors
+from secateur.job.handing import hand_over
 from secateur.job.start import Say, Start
 from secateur.models.load import load_model
 from secateur.planning.plan import Plan
@@ -99,7 +100,7 @@ class _Job(Start):
         self.folder.put("seconds", spent)
         made = made.model_copy(update={"seconds": spent})
         made.save(self.folder.path)
-        report(self.folder.path)
+        hand_over(self.folder.artifact, made, report(self.folder.path))
         return made
 
     def step(

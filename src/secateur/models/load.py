@@ -13,6 +13,7 @@ from secateur.models import files
 from secateur.models.code import check_code, layer_names
 from secateur.models.hard_sigmoid import keep_hard_sigmoids
 from secateur.models.legacy import mend
+from secateur.models.limits import check_built, check_file
 
 _ENDINGS = (".keras", ".h5", ".hdf5")
 
@@ -76,6 +77,8 @@ def load_model_with_notes(
 def _load(
     path: Path, weights: Path | None, own: dict[str, Any]
 ) -> tuple[keras.Model, tuple[str, ...]]:
+    for each in filter(None, (path, weights)):
+        check_file(each, files.kind_of(each))
     stored, notes = files.read_stored(path), []
     if stored.config is None:
         architecture = _other(path, "json")
@@ -85,11 +88,13 @@ def _load(
         stored, path = files.read_stored(architecture), architecture
     elif stored.kind == "json" and weights is None:
         weights = _other(path, "hdf5")
+        check_file(weights, files.kind_of(weights))
         notes.append(f"weights from {weights.name}")
     assert stored.config is not None
     _check_origin(stored, path)
     config = check_code(stored.config, own, path)
     config, mended = mend(config, known=layer_names(), own=own, older=stored.older)
+    check_built(config, own, weights or path)
     if stored.kind == "keras" and not mended and config == stored.config:
         with files.named(path, ".keras") as named:
             model = keras.models.load_model(

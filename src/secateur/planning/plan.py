@@ -30,6 +30,8 @@ from secateur.planning.options import (
 )
 from secateur.planning.scoring import adds_up
 
+_NOT_A_PLAN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
 
 @dataclass(frozen=True)
 class GroupCut:
@@ -159,7 +161,7 @@ class Plan:
                 after={str(k): int(v) for k, v in raw["after"].items()},
                 pins=tuple(str(pin) for pin in raw["pins"]),
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except _NOT_A_PLAN as error:
             raise PlanError(
                 f"this is not a plan ({type(error).__name__}: {error}).",
                 where=where,

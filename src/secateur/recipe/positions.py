@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,12 @@ import yaml
 from secateur.errors import RecipeError
 
 Path_ = tuple[Any, ...]
+
+# A recipe is a page; what names one part again and again can grow without end as it is walked.
+_MOST_BYTES = 2**20
+_MOST_PLACES = 100_000
+# A date of month 13 is no YAMLError, and neither are lists in lists in lists.
+_NOT_YAML = (yaml.YAMLError, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,10 @@ def read_yaml(path: Path) -> tuple[Any, Positions]:
         RecipeError: the file is missing, is no YAML, or has a key twice.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise RecipeError(
+                f"the file has {path.stat().st_size:,} bytes; no recipe is that large.", where=path
+            )
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RecipeError(
@@ -51,25 +62,26 @@ def read_yaml(path: Path) -> tuple[Any, Positions]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"the recipe cannot be read: {error}.", where=path) from None
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             raise RecipeError(
                 "the recipe is empty.", where=path, mend="Write one with `secateur init`."
             )
-        lines = dict(_walk(node, (), path))
+        lines = dict(itertools.islice(_walk(node, (), path), _MOST_PLACES + 1))
+        if len(lines) > _MOST_PLACES:
+            raise RecipeError(f"the recipe has more than {_MOST_PLACES:,} values.", where=path)
         return loader.construct_document(node), Positions(str(path), lines)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
+        what = " ".join(str(getattr(error, "problem", None) or error).split())
         raise RecipeError(
-            f"this is not YAML: {getattr(error, 'problem', None) or error}.",
+            f"this is not YAML: {what}.",
             where=f"{path}{line}",
             mend="Check the indentation, the colons and the brackets.",
         ) from None
-    finally:
-        loader.dispose()
 
 
 def set_value(tree: Any, change: str) -> None:
@@ -88,7 +100,7 @@ def set_value(tree: Any, change: str) -> None:
     keys = path.strip().split(".")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except _NOT_YAML:
         raise RecipeError(
             f"the value {text!r} is not YAML.", where=f"--set {path}", mend="Put it into quotes."
         ) from None
@@ -117,6 +129,8 @@ def _walk(node: Any, path: Path_, file: Path) -> Iterator[tuple[Path_, int]]:
         seen: dict[Any, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise RecipeError("a key is no word.", where=f"{file}, line {line}")
             if key.value in seen:
                 raise RecipeError(
                     f"the key {place((*path, key.value))!r} is there twice, first on line "

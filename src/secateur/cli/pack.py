@@ -1,0 +1,34 @@
+"""`secateur pack`: an artifact as one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secateur.cli import out as sink
+from secateur.errors import OutputError
+
+
+def pack(
+    artifact: Annotated[Path, typer.Argument(help="The artifact.", metavar="ARTIFACT")],
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="The file; ARTIFACT.secateur by default.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Make one .secateur file of an artifact; score, verify and inspect take it as it is.
+
+    `secateur open FILE FOLDER` makes a folder of it again.
+    """
+    from secateur.formats.archive import pack as write
+    from secateur.formats.artifact import Artifact
+    from secateur.formats.store import ENDING
+
+    out = out or artifact.with_name(artifact.name + ENDING)
+    if out.exists():
+        raise OutputError("it exists already.", where=out, mend="Name another file.")
+    with sink.waiting("packing"):
+        write(Artifact.open(artifact).files, out)
+    sink.result(f"{out}: {out.stat().st_size:,} bytes")

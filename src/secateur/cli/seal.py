@@ -1,0 +1,66 @@
+"""`secateur seal`: an artifact that only some may read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secateur.cli import out as sink
+from secateur.cli.trusted import passphrase
+from secateur.errors import OutputError, SecateurError
+
+
+def seal(
+    artifact: Annotated[
+        Path, typer.Argument(help="A folder or a .secateur file.", metavar="ARTIFACT")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="The file; ARTIFACT.secateur.age by default.", metavar="FILE"),
+    ] = None,
+    recipients: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to", help="Who may open it: an age recipient or SSH public key. Repeatable."
+        ),
+    ] = None,
+    new_identity: Annotated[
+        Path | None,
+        typer.Option("--new-identity", help="Make an age identity, a new file, and seal to it."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option("--passphrase-file", help="A file with a passphrase.")
+    ] = None,
+) -> None:
+    """Encrypt an artifact with age, to people or to a passphrase.
+
+    What is sealed is scored, verified and inspected as it is: it is decrypted in memory, and
+    nothing of it is written. The artifact itself stays where it is.
+    """
+    from secateur.formats import sealing
+    from secateur.formats.archive import packed
+    from secateur.formats.artifact import Artifact
+    from secateur.formats.store import ENDING
+
+    named = artifact.name if artifact.suffix == ENDING else artifact.name + ENDING
+    out = out or artifact.with_name(named + sealing.SEALED_ENDING)
+    if out.exists():
+        raise OutputError("it exists already.", where=out, mend="Name another file.")
+    given = list(recipients or [])
+    phrase = passphrase(passphrase_file)
+    if given or new_identity:
+        if passphrase_file is not None:
+            raise SecateurError(
+                "recipients and a passphrase are both given.", mend="Give the one or the other."
+            )
+        phrase = None
+    with sink.waiting("sealing"):
+        content = packed(Artifact.open(artifact).files)
+        if new_identity is not None:
+            given.append(sealing.new_identity(new_identity))
+        sealing.seal(content, out, recipients=given, passphrase=phrase)
+    if new_identity is not None:
+        sink.result(f"identity: {new_identity} (keep it to yourself); recipient: {given[-1]}")
+    sink.result(f"{out}: {out.stat().st_size:,} bytes")

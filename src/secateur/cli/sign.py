@@ -1,0 +1,70 @@
+"""`secateur sign`: vouch for an artifact with a key or a certificate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secateur.cli import out as sink
+from secateur.cli.trusted import key_password
+from secateur.errors import ArtifactError, SecateurError
+
+
+def sign(
+    artifact: Annotated[
+        Path, typer.Argument(help="A folder or a .secateur file.", metavar="ARTIFACT")
+    ],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="An elliptic-curve private key, in PEM.")
+    ] = None,
+    new_key: Annotated[
+        Path | None,
+        typer.Option("--new-key", help="Make a key first: this file, and its public key beside."),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--certificate", help="The key's certificate, in PEM, to sign with it."),
+    ] = None,
+    chain: Annotated[
+        list[Path] | None,
+        typer.Option("--chain", help="A certificate between it and the root. Repeatable."),
+    ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option("--password-file", help="A file with the password of the private key."),
+    ] = None,
+) -> None:
+    """Sign every file of an artifact, in the format of OpenSSF Model Signing; nothing is sent.
+
+    The signature is written beside the files, as model.sig, and `secateur verify ARTIFACT --key
+    PUBLIC` checks it. An artifact is signed before it is sealed.
+    """
+    if (key is None) == (new_key is None):
+        raise SecateurError("a key is needed.", mend="Give --key FILE, or --new-key FILE.")
+    with sink.waiting("signing"):
+        from secateur.formats import archive, signing
+        from secateur.formats.artifact import Artifact
+        from secateur.formats.store import FolderStore, ZipStore
+
+        store = Artifact.open(artifact).files
+        if isinstance(store, ZipStore) and store.content is not None:
+            raise ArtifactError(
+                "the artifact is sealed.", where=artifact, mend="Sign it, then seal it."
+            )
+        assert isinstance(store, FolderStore | ZipStore)
+        public = None if new_key is None else signing.new_key(new_key)
+        private = key or new_key
+        assert private is not None
+        signature = signing.signature_of(
+            store,
+            private,
+            password=key_password(password_file),
+            certificate=certificate,
+            chain=tuple(chain or ()),
+        )
+        archive.add_signature(store, signature)
+    if public is not None:
+        sink.result(f"key: {new_key} (keep it to yourself); public key: {public}")
+    sink.result(f"{artifact}: signed; check it with: secateur verify {artifact} --key PUBLIC")
