@@ -25,6 +25,7 @@ from secateur.formats.onnx import export
 from secateur.formats.predictor import Predictor
 from secateur.job import account
 from secateur.job.folder import RunFolder, disk_errors
+from secateur.job.judging import check_groups, judge
 from secateur.job.start import Say, Start
 from secateur.models.load import load_model
 from secateur.planning.plan import Plan
@@ -89,6 +90,7 @@ class _Job(Start):
         start = time.perf_counter()
         steps = self.recipe.chain
         baseline, data = self.begin()
+        check_groups(self.recipe, data)
         final = baseline
         for index, step in enumerate(steps):
             final = self.step(index, step, final, data, baseline)
@@ -245,6 +247,9 @@ class _Job(Start):
             truth, answers[key] = predict(Predictor(artifact).predict, data.test)
         found = metrics(truth, answers["final"], contract)
         self.say(f"exported   {found.summary()}")
+        judged = judge(self.recipe, data, truth, exported, answers, first.macs, last.macs)
+        for line in judged.lines:
+            self.say(f"{line}")
         times = self.race(exported["baseline"], exported["final"])
         first = first.model_copy(
             update={
@@ -279,6 +284,7 @@ class _Job(Start):
             samples=account.samples(
                 data.test, answers["baseline"], answers["final"], truth, seed=self.recipe.seed
             ),
+            robustness=judged.view,
             environment=account.environment(),
             recipe=self.recipe.to_yaml(),
             command=command,

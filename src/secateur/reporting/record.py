@@ -143,6 +143,50 @@ class Sensitivity(_Record):
     healed: tuple[Figure, ...]
 
 
+class SliceView(_Record):
+    """Some rows before and after: the share that is right, or the mean absolute error.
+
+    `low` and `high` bound the change at 95 % confidence; `flagged` rows lost more than the margin,
+    and more than noise.
+    """
+
+    name: str
+    rows: int
+    before: Figure = None
+    after: Figure = None
+    low: Figure = None
+    high: Figure = None
+    flagged: bool = False
+
+
+class BinView(_Record):
+    """The rows of one interval of confidence: how many, how sure, and how often right."""
+
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+class CalibrationView(_Record):
+    """The expected calibration error, a share from 0 to 1, and the bins that have rows."""
+
+    error: Figure = None
+    bins: tuple[BinView, ...] = ()
+
+
+class RobustnessView(_Record):
+    """What changed for whom: classes, groups by column, conditions, calibration before and after.
+
+    `margin` is the loss that is warned of, in points, or in per cent of a mean absolute error.
+    """
+
+    margin: float
+    classes: tuple[SliceView, ...] = ()
+    groups: dict[str, tuple[SliceView, ...]] = {}
+    conditions: tuple[SliceView, ...] = ()
+    calibration: tuple[CalibrationView, CalibrationView] | None = None
+
+
 class Guess(_Record):
     """What a model said of one sample: a class or a value, and how sure it was (0 to 1)."""
 
@@ -207,6 +251,7 @@ class Run(_Record):
     curves: tuple[Curve, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
     samples: tuple[Sample, ...] = ()
+    robustness: RobustnessView | None = None
     environment: dict[str, str] = {}
     recipe: str = ""
     command: str = ""

@@ -15,6 +15,7 @@ from secateur.reporting.mistakes import cards, mistakes
 from secateur.reporting.overview import plots, settings, stage_table, tiles
 from secateur.reporting.record import FILE_NAME, Run
 from secateur.reporting.rendering import digest, environment, file_text
+from secateur.reporting.robust import changed
 from secateur.reporting.sensitivity import sensitivity_rows
 from secateur.reporting.verdict import compare, conditions, headline, lead, remarks
 
@@ -66,6 +67,7 @@ def render(run: Run) -> str:
         "groups_left": left,
         "sensitivity": sensitivity_rows(run.sensitivity),
         "trainings": trainings(run.curves),
+        "changed": changed(run),
         "mistakes": mistakes(run, seen),
         "cards": cards(run),
         "splits": stacked(list(run.data.rows.items())) if run.data and run.data.rows else None,
@@ -90,6 +92,7 @@ def _sections(run: Run, shown: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("cuts", "What was cut", run.groups),
         ("sensitivity", "What matters", run.sensitivity),
         ("training", "Training", shown["trainings"]),
+        ("robustness", "Changed for whom", shown["changed"]),
         ("mistakes", "Right and wrong", wrong.matrices or wrong.classes or wrong.confused),
         ("samples", "Samples", shown["cards"]),
         ("data", "The data", run.data),
