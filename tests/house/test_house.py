@@ -29,6 +29,7 @@ RANKS = {
     "recipe": 7,
     "reporting": 7,
     "job": 8,
+    "serving": 8,
     "demo": 9,
     "cli": 10,
 }

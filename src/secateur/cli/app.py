@@ -19,6 +19,7 @@ from secateur.cli import (
     report,
     run,
     score,
+    tryout,
 )
 from secateur.cli.messages import guarded
 from secateur.cli.modules import import_modules
@@ -67,6 +68,7 @@ _COMMANDS = (
     ("plan", plan.plan, "Show what would be cut, without cutting it."),
     ("export", export.export, "Write a model as ONNX, ready to score."),
     ("score", score.score, "Score any amount of data into Parquet files."),
+    ("try", tryout.tryout, "Try a model on a page in the browser."),
     ("report", report.report, "Write the report of a run again."),
     ("demo", demo.demo, "Do all of it on handwritten digits."),
 )

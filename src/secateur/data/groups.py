@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,7 @@ def groups_of(split: Split, column: str) -> Groups:
     store = split._store
     place = NAMES.index(split.name)
     if isinstance(store, ImageStore):
-        files = [store.files[row] for row in store.rows[place]]
+        files = [store.files[row] for row in store.rows[place].tolist()]
         return _coded(pa.array(_matches(files, column), pa.string()))
     if not isinstance(store, TableStore):
         raise DataError(
@@ -115,7 +116,7 @@ def _quarters(numbers: np.ndarray) -> Groups:
     known = numbers[np.isfinite(numbers)]
     edges = np.unique(np.quantile(known, np.linspace(0, 1, _QUARTERS + 1)))
     codes = np.searchsorted(edges[1:-1], numbers, side="right").astype(np.int32)
-    names = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges, edges[1:], strict=False)]
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
     absent = ~np.isfinite(numbers)
     if absent.any():
         codes[absent] = len(names)

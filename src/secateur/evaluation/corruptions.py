@@ -111,7 +111,7 @@ def missing(
         places = {name: place for place, name in enumerate(contract.features())}
         for name, features in _columns(contract).items():
             gone = random.random(len(numeric)) < share
-            numeric[np.ix_(gone, features)] = fill[features]
+            numeric[np.flatnonzero(gone)[:, None], features] = fill[features]
             told = places.get(f"{name} is missing")
             if told is not None:
                 numeric[gone, told] = 1.0

@@ -35,8 +35,9 @@ class _Value(BaseModel):
 class Slice(_Value):
     """Some rows before and after: the share that is right, or the mean absolute error.
 
-    `low` and `high` bound the change at 95 % confidence; None where one row has no spread. `flagged` says that the loss is
-    more than the margin, and more than noise: at a confidence of 95 % for all slices together.
+    `low` and `high` bound the change at 95 % confidence; None where one row
+    has no spread. `flagged` says that the loss is more than the margin, and more than noise: at a
+    confidence of 95 % for all slices together.
     """
 
     name: str

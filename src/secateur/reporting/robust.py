@@ -149,17 +149,15 @@ def _sentence(found: RobustnessView, errors: bool) -> str:
 
 
 def _worst(found: RobustnessView, errors: bool) -> str:
-    known = [
-        one
-        for one in (*found.classes, *(one for s in found.groups.values() for one in s))
-        if one.before is not None and one.after is not None
-    ]
+    groups = [one for slices in found.groups.values() for one in slices]
+    named = [("class", one) for one in found.classes] + [("group", one) for one in groups]
+    known = [pair for pair in named if pair[1].before is not None and pair[1].after is not None]
     if not known:
         return ""
-    least = min(known, key=lambda one: _gain(one, errors))
+    kind, least = min(known, key=lambda pair: _gain(pair[1], errors))
     if _gain(least, errors) >= 0:
-        return "No class or group loses anything." if found.classes else "No group loses anything."
-    return f"The largest loss is that of {least.name}: {_change(least, errors)}."
+        return f"No {kind} loses anything."
+    return f"The {kind} that loses most is {least.name}: {_change(least, errors)}."
 
 
 def _gain(one: SliceView, errors: bool) -> float:
