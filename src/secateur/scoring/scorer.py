@@ -152,6 +152,7 @@ class Scorer:
             source=source,
             rows=rows,
             keys=keys,
+            features=self.predictor.manifest.output == "features",
         )
 
     def _keys_of(self, table: pa.Table, *, text: bool) -> pa.Table:
