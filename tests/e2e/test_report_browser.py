@@ -23,7 +23,7 @@ DRIVER = shutil.which("chromedriver")
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"),
-    "--disable-sync",
+    *("--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
 KINDS = ("photos", "many", "regression", "troubled", "hostile")
 WIDTHS = (390, 768, 1280)

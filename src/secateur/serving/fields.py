@@ -60,6 +60,10 @@ def encoded(contract: Contract, filled: Mapping[str, Any]) -> np.ndarray | dict[
     return encode(contract, table)
 
 
+def _plain(moment: str) -> str:
+    return moment[:16].replace("T", " ")
+
+
 def _field(column: Any) -> Field:
     required = not column.nullable
     if isinstance(column, CategoricalColumn):
@@ -71,9 +75,8 @@ def _field(column: Any) -> Field:
         first = "true" if required else ""
         return Field(column.name, "choice", first, "", required, ("true", "false"))
     if isinstance(column, DatetimeColumn):
-        return Field(
-            column.name, "moment", column.high[:16], f"{column.low} to {column.high}", required
-        )
+        hint = f"{_plain(column.low)} to {_plain(column.high)}"
+        return Field(column.name, "moment", column.high[:16], hint, required)
     assert isinstance(column, NumericColumn)
     middle = round(column.mean) if column.integer else float(f"{column.mean:.4g}")
     middle = min(max(middle, column.low), column.high)

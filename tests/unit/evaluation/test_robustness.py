@@ -162,13 +162,11 @@ def test_a_shift_moves_numbers_alone_and_not_what_is_missing(shop):
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])
-def test_photos_stay_photos(tmp_path, mode, channels):
+def test_photos_stay_photos(mode, channels):
     contract = Contract.model_validate(
         {"kind": "image", "image": {"height": 24, "width": 32, "mode": mode}}
     )
-    y, x = np.mgrid[:24, :32]
-    pixels = np.repeat((4 * y + 3 * x)[None, :, :, None], channels, axis=3).astype("uint8")
-    pixels = np.concatenate([pixels, 255 - pixels])
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 24, 32, channels), dtype=np.uint8)
     for name, corrupt in corruptions(contract).items():
         made = np.asarray(corrupt(pixels, contract, np.random.default_rng(0)))
         assert (made.shape, made.dtype) == (pixels.shape, np.uint8), name

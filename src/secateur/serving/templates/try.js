@@ -44,11 +44,11 @@
     const [full, pruned] = answers;
     const times = full.milliseconds / pruned.milliseconds;
     const speed = times >= 1.05 ? `${times.toFixed(1)} times as fast`
-      : times <= 0.95 ? `${(1 / times).toFixed(1)} times as slow` : "As fast";
+      : times <= 0.95 ? `${(1 / times).toFixed(1)} times as slow` : "as fast";
     const same = full.best[0].label === pruned.best[0].label;
     const numbers = full.best[0].share === null;
-    verdict.textContent = numbers ? `${speed}.`
-      : `${speed}, and ${same ? "the same answer" : "another answer"}.`;
+    verdict.textContent = `${pruned.title}: ${speed}`
+      + (numbers ? "." : same ? ", the same answer." : ", another answer.");
   };
 
   // Only the newest answer is shown, whichever comes first.
@@ -80,6 +80,7 @@
       const row = Object.fromEntries(new FormData(form));
       ask("row", JSON.stringify(row), "application/json");
     });
+    form.addEventListener("change", () => form.requestSubmit());
     form.requestSubmit();
     return;
   }
