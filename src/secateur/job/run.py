@@ -144,6 +144,7 @@ class _Job(Start):
         integers = result.quantization
         self.folder.put(f"{name} integers", None if integers is None else integers.to_json())
         self.folder.put(f"{name} sensitivity", account.sensitivity(result.sensitivities))
+        self.folder.put(f"{name} tried", account.tried(result, step))
         self.keep(name, made)
         self.folder.forget(f"step-{index + 1}")
         return result.model
@@ -276,7 +277,9 @@ class _Job(Start):
             data=account.summary(data),
             stages=(first, *later, done),
             layers=account.layers(baseline, final),
+            network=account.network(baseline, final),
             groups=account.groups(baseline, plans),
+            tried=tuple(map(record.Tried.model_validate, self.facts("tried"))),
             notes=(*self.notes, *self.facts("notes")),
             warnings=tuple(self.warnings),
             curves=tuple(_curve(each) for each in self.facts("curves")),

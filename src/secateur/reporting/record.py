@@ -108,6 +108,33 @@ class LayerWidth(_Record):
     parameters_after: int | None = None
 
 
+class Node(_Record):
+    """A layer in the wiring, or a place where branches meet: its width, and what it reads.
+
+    `inputs` are names of earlier nodes; a node without any reads the model's input.
+    """
+
+    name: str
+    kind: str = ""
+    before: int
+    after: int
+    inputs: tuple[str, ...] = ()
+    merges: bool = False
+
+
+class Tried(_Record):
+    """A model that a search looked at: its share of a cost, and how good it was on validation rows.
+
+    `cost` names what the share is of ("macs", "params", ...), `value` is None where the budget
+    could not be met.
+    """
+
+    cost: str
+    share: float
+    value: Figure = None
+    chosen: bool = False
+
+
 class GroupCut(_Record):
     """One group of units: which layers share it, how many units it had, how many went, and why.
 
@@ -245,7 +272,9 @@ class Run(_Record):
     data: DataSummary | None = None
     stages: tuple[Stage, ...] = ()
     layers: tuple[LayerWidth, ...] = ()
+    network: tuple[Node, ...] = ()
     groups: tuple[GroupCut, ...] = ()
+    tried: tuple[Tried, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     curves: tuple[Curve, ...] = ()
