@@ -55,7 +55,7 @@ def _steps(nodes: Sequence[Node], row: dict[str, int]) -> list[tuple[int, int]]:
 
 
 def _detours(nodes: Sequence[Node], row: dict[str, int]) -> list[Markup]:
-    """Draw the wires that leave out rows, each in the first lane that is free, short ones inside."""
+    """Draw the wires that leave out rows, each in the first free lane, short ones inside."""
     wires = []
     for place, node in enumerate(nodes, start=1):
         read = [row[name] for name in node.inputs if name in row] or [0]
