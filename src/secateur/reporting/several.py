@@ -190,6 +190,9 @@ def plots(made: Sequence[Entry]) -> tuple[tuple[str, Markup], ...]:
         points = []
         for one in made:
             stages = [s for s in one.run.stages if getattr(s.metrics, name, None) is not None]
+            # What is left right after the cut says nothing of the model that came of it, and so
+            # far down that all else would lie on one line.
+            stages = [s for s in stages if s.name not in ("cut", "rewound") or s is stages[-1]]
             costed = [s for s in stages if getattr(s, field) is not None]
             for stage in costed:
                 last = stage is costed[-1] and len(costed) > 1
