@@ -90,7 +90,6 @@ class _Job(Start):
         start = time.perf_counter()
         steps = self.recipe.chain
         baseline, data = self.begin()
-        check_groups(self.recipe, data)
         final = baseline
         for index, step in enumerate(steps):
             final = self.step(index, step, final, data, baseline)
@@ -103,6 +102,12 @@ class _Job(Start):
         made.save(self.folder.path)
         report(self.folder.path)
         return made
+
+    def read(self, model: keras.Model | None) -> Dataset:
+        """Read the data, and look for the groups that will be asked of it, before any training."""
+        data = super().read(model)
+        check_groups(self.recipe, data)
+        return data
 
     def step(
         self, index: int, step: Any, model: keras.Model, data: Dataset, teacher: keras.Model
