@@ -148,16 +148,27 @@ def _sentence(found: RobustnessView, errors: bool) -> str:
     return f"{sentence} {worst}" if worst else sentence
 
 
+def surest_loss(found: RobustnessView, errors: bool) -> SliceView | None:
+    """Return the class or group with the largest loss of those whose interval is all loss.
+
+    Of many small groups one always seems to lose a lot.
+    """
+    every = (*found.classes, *(one for slices in found.groups.values() for one in slices))
+    bounds = [(one.low if errors else one.high, one) for one in every]
+    sure = [one for bound, one in bounds if bound is not None and (bound > 0) == errors and bound]
+    return min(sure, key=lambda one: _gain(one, errors)) if sure else None
+
+
 def _worst(found: RobustnessView, errors: bool) -> str:
-    groups = [one for slices in found.groups.values() for one in slices]
-    named = [("class", one) for one in found.classes] + [("group", one) for one in groups]
-    known = [pair for pair in named if pair[1].before is not None and pair[1].after is not None]
-    if not known:
+    kinds = [name for name, have in (("class", found.classes), ("group", found.groups)) if have]
+    if not kinds:
         return ""
-    kind, least = min(known, key=lambda pair: _gain(pair[1], errors))
-    if _gain(least, errors) >= 0:
-        return f"No {kind} loses anything."
-    return f"The {kind} that loses most is {least.name}: {_change(least, errors)}."
+    among = " or ".join(kinds)
+    lost = surest_loss(found, errors)
+    if lost is None:
+        return f"No {among} loses anything that could not be chance."
+    change = f"{_change(lost, errors)} ({_between(lost, errors)})"
+    return f"The {among} that surely loses most is {lost.name}: {change}."
 
 
 def _gain(one: SliceView, errors: bool) -> float:

@@ -17,8 +17,9 @@ from secateur.files import write_whole
 from secateur.reporting import units
 from secateur.reporting.overview import unit_of
 from secateur.reporting.plots import Point, scatter
-from secateur.reporting.record import FILE_NAME, Run, SliceView
+from secateur.reporting.record import FILE_NAME, Run
 from secateur.reporting.rendering import digest, environment, file_text
+from secateur.reporting.robust import surest_loss
 from secateur.reporting.standings import Cell
 from secateur.reporting.verdict import Comparison, compare
 
@@ -168,7 +169,7 @@ def table(
     for setting in settings:
         columns.append((f"Batch {units.whole(setting[1])}", True, _speed_at(setting)))
     columns += [
-        ("Largest loss of a class or group", True, _worst),
+        ("Surest loss of a class or group", True, _worst),
         ("Calibration error", False, _calibration),
         ("Took", False, lambda one: _cell(one.run.seconds, units.seconds)),
     ]
@@ -242,14 +243,11 @@ def _worst(one: Entry) -> Cell:
     found = one.run.robustness
     if found is None or one.seen.regression:
         return Cell()
-    slices: list[SliceView] = [*found.classes, *(s for g in found.groups.values() for s in g)]
-    known = [
-        (s.after - s.before, s) for s in slices if s.before is not None and s.after is not None
-    ]
-    if not known:
-        return Cell()
-    change, worst = min(known, key=lambda pair: pair[0])
-    return Cell(units.points(change), worst.name, change)
+    lost = surest_loss(found, errors=False)
+    if lost is None or lost.before is None or lost.after is None:
+        return Cell("none", "", 0.0)
+    change = lost.after - lost.before
+    return Cell(units.points(change), lost.name, change)
 
 
 def _calibration(one: Entry) -> Cell:

@@ -21,7 +21,7 @@ def test_the_sentence_counts_who_loses_and_names_the_worst(runs):
     assert found is not None
     assert found.sentence.replace("\u00a0", " ") == (
         "1 of 10 classes, 3 groups of person and 4 kinds of input loses more than 5 points beyond "
-        "noise. The class that loses most is 2: −8.2 points."
+        "noise. The class or group that surely loses most is 2: −8.2 points (−11.8 to −4.5)."
     )
     assert [one.title for one in found.tables] == ["Each class", "By person", "On a bad day"]
     first = found.tables[0].rows[0]
@@ -50,7 +50,7 @@ def test_no_loss_is_said_as_such(runs):
     found = changed(run.model_copy(update={"robustness": looked}))
     assert found is not None
     assert found.sentence.startswith("None of 2")
-    assert found.sentence.endswith("No class loses anything.")
+    assert found.sentence.endswith("No class loses anything that could not be chance.")
 
 
 def test_a_run_that_did_not_look_has_no_section_and_keeps_its_classes(runs):
@@ -127,7 +127,7 @@ def test_runs_stand_side_by_side(runs, tmp_path):
     assert "Batch 32" in titles
     fast = titles.index("Batch 32")
     assert [row[2][fast].text for row in rows][1] == "1.00×"
-    worst = titles.index("Largest loss of a class or group")
+    worst = titles.index("Surest loss of a class or group")
     assert [row[2][worst].small for row in rows] == ["2", ""]
     assert "one" in page.read_text()
 
