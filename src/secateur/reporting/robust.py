@@ -126,26 +126,28 @@ def _by_error(run: Run) -> bool:
     return any(stage.metrics and stage.metrics.task == "regression" for stage in run.stages)
 
 
-def _every(found: RobustnessView) -> list[SliceView]:
-    return [*found.classes, *(one for s in found.groups.values() for one in s), *found.conditions]
-
-
 def _sentence(found: RobustnessView, errors: bool) -> str:
-    every = _every(found)
-    flagged = sum(one.flagged for one in every)
-    looked = []
-    if found.classes:
-        looked.append(units.plural(len(found.classes), "class", "classes"))
-    for column, slices in found.groups.items():
-        looked.append(f"{units.plural(len(slices), 'group')} of {column}")
-    if found.conditions:
-        looked.append(units.plural(len(found.conditions), "kind of input", "kinds of input"))
-    among = looked[0] if len(looked) == 1 else f"{', '.join(looked[:-1])} and {looked[-1]}"
-    who = "None" if not flagged else units.whole(flagged)
-    verb = "lose" if flagged > 1 else "loses"
-    sentence = f"{who} of {among} {verb} more than {_margin(found, errors)} beyond noise."
-    worst = _worst(found, errors)
-    return f"{sentence} {worst}" if worst else sentence
+    looked = [(units.plural(len(found.classes), "class", "classes"), found.classes)]
+    looked += [
+        (f"{units.plural(len(slices), 'group')} of {column}", slices)
+        for column, slices in found.groups.items()
+    ]
+    kinds = units.plural(len(found.conditions), "kind of input", "kinds of input")
+    looked.append((kinds, found.conditions))
+    counted = [(words, sum(one.flagged for one in slices)) for words, slices in looked if slices]
+    some = [f"{units.whole(count)} of {words}" for words, count in counted if count]
+    none = [words for words, count in counted if not count]
+    margin = f"{_margin(found, errors)} beyond noise"
+    if not some:
+        sentence = f"None of {_listed(none)} loses more than {margin}."
+    else:
+        sentence = f"More than {margin} are lost by {_listed(some)}"
+        sentence += f", by none of {_listed(none)}." if none else "."
+    return f"{sentence} {_worst(found, errors)}".strip()
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def surest_loss(found: RobustnessView, errors: bool) -> SliceView | None:

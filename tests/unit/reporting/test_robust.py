@@ -20,8 +20,9 @@ def test_the_sentence_counts_who_loses_and_names_the_worst(runs):
     found = changed(runs.classification())
     assert found is not None
     assert found.sentence.replace("\u00a0", " ") == (
-        "1 of 10 classes, 3 groups of person and 4 kinds of input loses more than 5 points beyond "
-        "noise. The class or group that surely loses most is 2: −8.2 points (−11.8 to −4.5)."
+        "More than 5 points beyond noise are lost by 1 of 10 classes, by none of 3 groups of "
+        "person and 4 kinds of input. The class or group that surely loses most is 2: −8.2 points "
+        "(−11.8 to −4.5)."
     )
     assert [one.title for one in found.tables] == ["Each class", "By person", "On a bad day"]
     first = found.tables[0].rows[0]
