@@ -42,6 +42,7 @@ NO_KERAS = (
     "secateur.data.encode",
     "secateur.data.sources",
     "secateur.reporting.report",
+    "secateur.serving.server",
 )
 
 
