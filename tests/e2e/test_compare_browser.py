@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from e2e.axe import check_accessible
 from e2e.test_report_browser import (
     BEYOND_THE_EDGE,
     LOST_LINKS,
@@ -14,7 +15,9 @@ from e2e.test_report_browser import (
     show,
 )
 from secateur.reporting.compared import page
+from secateur.reporting.several import entries, render
 from unit.reporting.contests import contest
+from unit.reporting.runs import classification
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 __all__ = ["browser"]
@@ -43,6 +46,7 @@ def test_the_page_is_quiet_fits_and_can_be_read(browser, comparison, width, dark
     for script in (BEYOND_THE_EDGE, POOR_CONTRAST):
         assert browser.execute_script(script) == []
     assert browser.execute_script(LOST_LINKS) == 0
+    check_accessible(browser)
 
 
 def test_the_plot_switches_and_its_dots_speak(browser, comparison):
@@ -87,3 +91,23 @@ def test_without_scripts_every_plot_is_there(browser, comparison):
         assert shown(browser, "#axes", "none") == []
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_runs_side_by_side_are_quiet_fit_and_sort(browser, tmp_path, width):
+    from selenium.webdriver.common.by import By
+
+    first, other = classification(), classification(layers=8)
+    made = entries([tmp_path / "one", tmp_path / "two"], [first, other])
+    (tmp_path / "runs.html").write_text(render(made), encoding="utf-8")
+    show(browser, tmp_path / "runs.html", width)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for script in (BEYOND_THE_EDGE, POOR_CONTRAST):
+        assert browser.execute_script(script) == []
+    assert browser.execute_script(LOST_LINKS) == 0
+    check_accessible(browser)
+    title = browser.find_element(By.CSS_SELECTOR, ".contest thead button")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", title)
+    title.click()
+    assert sorted(shown(browser, "tr[data-name]", "name")) == ["one", "two"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from e2e.axe import check_accessible
 from secateur.reporting.report import report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -23,12 +24,12 @@ DRIVER = shutil.which("chromedriver")
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"),
-    "--disable-sync",
+    *("--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
 KINDS = ("photos", "many", "regression", "troubled", "hostile")
 WIDTHS = (390, 768, 1280)
 SECTIONS = (
-    *("asked", "result", "stages", "notes", "layers", "cuts", "training", "mistakes"),
+    *("asked", "result", "stages", "notes", "layers", "cuts", "training", "robustness", "mistakes"),
     *("samples", "data", "again", "environment"),
 )
 
@@ -158,6 +159,32 @@ def test_a_page_is_quiet_and_fits(browser, pages, kind, width):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.execute_script("return document.title") != "taken"
     assert browser.execute_script(BEYOND_THE_EDGE) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_is_accessible(browser, pages, kind, width):
+    show(browser, pages[kind], width)
+    check_accessible(browser)
+
+
+def test_a_dot_speaks_and_lights_its_row(browser, pages):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    show(browser, pages["photos"])
+    dot = browser.find_elements(By.CSS_SELECTOR, "#stages .dot.after")[0]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", dot)
+    tip = browser.find_element(By.ID, "tip")
+    ActionChains(browser).move_to_element(dot).perform()
+    assert tip.text.startswith(dot.get_attribute("data-name"))
+    lit = browser.find_elements(By.CSS_SELECTOR, "tr.lit th")
+    assert [one.text for one in lit] == [dot.get_attribute("data-name")]
+
+
+def test_a_page_is_light(pages):
+    for page in pages.values():
+        assert page.stat().st_size < 2_000_000
 
 
 def test_all_sections_are_there_and_their_links_lead_to_them(browser, pages):

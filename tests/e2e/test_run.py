@@ -104,6 +104,24 @@ def test_the_record_holds_what_the_report_shows(done):
     assert Recipe.of(yaml.safe_load(made.recipe)).name == "stripes"
     page = (out / "report.html").read_text()
     assert "stripes" in page
+    nodes = {each.name: each for each in made.network}
+    assert {name for name, node in nodes.items() if not node.merges} == set(widths)
+    assert all((nodes[name].before, nodes[name].after) == pair for name, pair in widths.items())
+    assert all(set(node.inputs) <= set(nodes) for node in made.network)
+
+
+def test_the_run_tells_what_changed_for_whom(done):
+    made, _, told = done
+    found = made.robustness
+    assert [each.name for each in found.classes] == ["across", "down", "slant"]
+    assert sum(each.rows for each in found.classes) == 24
+    right = sum(each.rows * each.after for each in found.classes)
+    assert right / 24 == pytest.approx(made.stages[-1].metrics.accuracy)
+    as_they_are, *corrupted = found.conditions
+    assert as_they_are.after == pytest.approx(made.stages[-1].metrics.accuracy)
+    assert len(corrupted) == 8
+    assert all(0 <= each.error <= 1 for each in found.calibration)
+    assert any(line.startswith("robustness 12 slices") for line in told)
 
 
 def _own(made: Run) -> dict[str, tuple[int, int]]:
@@ -265,10 +283,15 @@ def test_a_table_with_all_kinds_of_columns_runs_and_scores(tmp_path):
         "model": {"width": 32},
         "train": {"epochs": 30, "learning_rate": 0.01},
         "steps": [{"prune": {"params": 0.6, "by": "l2"}}, {"finetune": {"epochs": 5}}],
-        "measure": {"batches": [1], "seconds": 0.1},
+        "measure": {"batches": [1], "seconds": 0.1, "groups": ["colour", "size"]},
     }
     made = run(Recipe.of(asked, tmp_path), tmp_path / "out")
     assert made.stages[0].metrics.r2 > 0.5
+    colours = made.robustness.groups["colour"]
+    assert {each.name for each in colours} == {"red", "green", "blue"}
+    mae = sum(each.rows * each.after for each in colours) / sum(each.rows for each in colours)
+    assert mae == pytest.approx(made.stages[-1].metrics.mae, rel=1e-3)
+    assert len(made.robustness.groups["size"]) == 5
     assert made.stages[-1].metrics.task == "regression"
     assert made.samples[0].fields["colour"] in ("red", "green", "blue")
     tally = score(tmp_path / "out" / "artifact", tmp_path / "shop.parquet", tmp_path / "scored")
@@ -293,6 +316,13 @@ def test_a_function_of_the_users_own_builds_the_model(photos, tmp_path):
     with pytest.raises(ModelError, match="gave a str"):
         run(recipe(photos, model={"build": "own_build:wrong"}, **asked), tmp_path / "out2")
     assert not (tmp_path / "out2").exists()
+
+
+def test_a_group_that_is_not_there_is_told_before_any_training(photos, tmp_path):
+    asked = {"measure": {"groups": ["nobody"]}, "train": {"epochs": 1}}
+    with pytest.raises(DataError, match="matches none"):
+        run(recipe(photos, **asked), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_table_without_a_target_is_asked_for_one(tmp_path):

@@ -29,6 +29,7 @@ RANKS = {
     "recipe": 7,
     "reporting": 7,
     "job": 8,
+    "serving": 8,
     "demo": 9,
     "cli": 10,
 }
@@ -41,6 +42,7 @@ NO_KERAS = (
     "secateur.data.encode",
     "secateur.data.sources",
     "secateur.reporting.report",
+    "secateur.serving.server",
 )
 
 

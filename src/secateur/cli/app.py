@@ -23,6 +23,7 @@ from secateur.cli import (
     score,
     seal,
     sign,
+    tryout,
     verify,
 )
 from secateur.cli.messages import guarded
@@ -79,6 +80,7 @@ _COMMANDS = (
     ("pack", pack.pack, "Make one file of an artifact."),
     ("seal", seal.seal, "Encrypt an artifact to people or a passphrase."),
     ("open", open_artifact, "Make a folder of a packed or sealed artifact."),
+    ("try", tryout.tryout, "Try a model on a page in the browser."),
     ("report", report.report, "Write the report of a run again."),
     ("demo", demo.demo, "Do all of it on handwritten digits."),
 )

@@ -27,6 +27,14 @@ def export(
     target: Target = None,
     above: Above = None,
     header: Header = True,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features",
+            help="A layer: give its output, a vector a row, and no prediction.",
+            metavar="LAYER",
+        ),
+    ] = None,
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="The largest difference from the Keras model.")
     ] = 1e-3,
@@ -60,7 +68,15 @@ def export(
         if data is not None:
             dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
             kept, sample = dataset.contract, dataset.train.sample(64)[0]
-        made = write(loaded, out, contract=kept, sample=sample, tolerance=tolerance, litert=litert)
+        made = write(
+            loaded,
+            out,
+            contract=kept,
+            sample=sample,
+            tolerance=tolerance,
+            litert=litert,
+            features=features,
+        )
     sink.notes(notes)
     parity = made.manifest.parity
     sink.result(

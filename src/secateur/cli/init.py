@@ -97,6 +97,7 @@ def recipe_for(
         "measure:",
         "  batches: [1, 32]          # rows a call, timed in ONNX Runtime, before against after",
         "  threads: 1",
+        "  # groups: [column]       # the report then says what changed for which of its values",
         "",
         "seed: 0",
     ]

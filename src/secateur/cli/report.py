@@ -1,4 +1,4 @@
-"""`secateur report`: the page of a run once more."""
+"""`secateur report`: the page of a run once more, or of several runs side by side."""
 
 from __future__ import annotations
 
@@ -11,13 +11,23 @@ from secateur.cli import out as sink
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="The folder of a run, or of several.", metavar="RUN...")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The file to write; RUN/report.html by default."),
+        typer.Option("--out", help="The file to write; RUN/report.html, or runs.html for several."),
     ] = None,
 ) -> None:
-    """Write the report of a run again, from its record: one HTML file that needs nothing else."""
-    from secateur.reporting.report import report as write
+    """Write the report of a run again, from its record: one HTML file that needs nothing else.
 
-    sink.result(str(write(folder, out)))
+    Several runs are set side by side on one page.
+    """
+    if len(folders) == 1:
+        from secateur.reporting.report import report as write
+
+        sink.result(str(write(folders[0], out)))
+        return
+    from secateur.reporting.several import report_several
+
+    sink.result(str(report_several(folders, out)))

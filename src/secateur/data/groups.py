@@ -1,180 +1,125 @@
-"""Row groups: the pieces of Parquet and Arrow files that can be read one by one, in any order."""
+"""Which group each sample of a split belongs to: by a column of a table, or by a path's part."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from secateur.data.frames import FileFrames, Frames
-from secateur.data.kinds import kind_of
-from secateur.data.sources import Part
-from secateur.errors import DataError
+from secateur.data import values
+from secateur.data.dataset import Split
+from secateur.data.encode import missing_column
+from secateur.data.splits import NAMES
+from secateur.data.stores import ImageStore, TableStore
+from secateur.data.streamed import StreamedStore
+from secateur.data.values import pc
+from secateur.errors import ContractError, DataError
 
-_BROKEN = (OSError, pa.ArrowException)
+MOST = 20
+_MISSING, _OTHERS = "missing", "all others"
+_QUARTERS = 4
 
 
-class RowGroups:
-    """The row groups of some files, in the order of the files.
+@dataclass(frozen=True)
+class Groups:
+    """The groups of a split: `codes` (rows,) int32, each the place of its name in `names`."""
+
+    names: tuple[str, ...]
+    codes: np.ndarray
+
+
+def groups_of(split: Split, column: str) -> Groups:
+    """Return the group of every sample, by a column of the data or a pattern on paths.
+
+    Numbers with more than 20 different values are divided into quarters of the split; of more than
+    20 words the most frequent stay, and the rest are one group.
 
     Args:
-        parts: the files.
-        counts: the rows of each row group, file by file.
-
-    Attributes:
-        starts: int64 (groups + 1,): the number of the first row of each group, and of all rows.
-    """
-
-    def __init__(self, parts: Sequence[Part], counts: Sequence[Sequence[int]]):
-        self.parts = tuple(parts)
-        flat = np.array([rows for each in counts for rows in each], np.int64)
-        self._part = np.repeat(np.arange(len(counts), dtype=np.int32), [len(c) for c in counts])
-        self._number = np.concatenate([np.arange(len(c), dtype=np.int32) for c in counts])
-        self._files = [Path(str(part.file)) for part in parts]
-        self._stamps = [_stamp(file) for file in self._files]
-        # What holds no row cannot be drawn from.
-        full = flat > 0
-        self._part, self._number, flat = self._part[full], self._number[full], flat[full]
-        self.starts = np.concatenate([[0], np.cumsum(flat)])
-
-    def __len__(self) -> int:
-        return len(self._part)
-
-    def file(self, group: int) -> Path:
-        """Return the file that a group is in."""
-        return self._files[int(self._part[group])]
-
-    def read(self, group: int, columns: Sequence[str]) -> pa.Table:
-        """Read some columns of a group.
-
-        Raises:
-            DataError: the file is gone, is not what it was, or cannot be read.
-        """
-        place, number = int(self._part[group]), int(self._number[group])
-        part = self.parts[place]
-        if _stamp(self._files[place]) != self._stamps[place]:
-            raise DataError(
-                "the file was changed after the data was looked at.",
-                where=part.file,
-                mend="Read the data anew, and train from the start.",
-            )
-        try:
-            table = _read(part, number, list(columns))
-        except (*_BROKEN, KeyError) as error:
-            told = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-            raise DataError(
-                f"row group {number} cannot be read: {told}.",
-                where=part.file,
-                mend="Put back a whole copy of the file, and go on with `resume`.",
-            ) from error
-        rows = int(self.starts[group + 1] - self.starts[group])
-        if table.num_rows != rows:
-            raise DataError(
-                f"row group {number} has {table.num_rows:,} rows, and had {rows:,}.",
-                where=part.file,
-                mend="Read the data anew, and train from the start.",
-            )
-        return table
-
-
-def row_groups(frames: Frames) -> RowGroups | None:
-    """Return the row groups of frames; None where they are not in files here that have such.
+        split: the samples, of a table, a sequence with other columns beside it, or image files.
+        column: the column's name, which the model need not see. Of image files a regular
+            expression on the path, whose first group (or whose match) names the group.
 
     Raises:
-        DataError: a file is gone, or cannot be read.
+        ContractError: there is no such column.
+        DataError: the pattern is none, or samples of arrays were given.
     """
-    if not isinstance(frames, FileFrames):
-        return None
-    counts = []
-    for part in frames.parts:
-        if not isinstance(part.file, Path) or part.partition:
-            return None
-        try:
-            found = _counts(part)
-        except _BROKEN as error:
-            raise DataError(f"the file cannot be read: {error}.", where=part.file) from error
-        if found is None:
-            return None
-        counts.append(found)
-    groups = RowGroups(frames.parts, counts)
-    # Rows that were passed over as unreadable have no place in a group.
-    return groups if groups.starts[-1] == frames.rows else None
-
-
-def demand_one_schema(frames: Frames, columns: Sequence[str]) -> None:
-    """Demand that each column is of one kind in all files.
-
-    Raises:
-        DataError: a column is text in one file and numbers in another, or the like.
-    """
-    if not isinstance(frames, FileFrames) or len(frames.parts) < 2:
-        return
-    known: dict[str, tuple[Part, pa.DataType]] = {}
-    for part in frames.parts:
-        if not isinstance(part.file, Path):
-            continue
-        try:
-            schema = _schema(part)
-        except _BROKEN:
-            continue  # said where the rows are read
-        for name in columns:
-            place = schema.get_field_index(name)
-            if place < 0 or pa.types.is_null(schema.field(place).type):
-                continue
-            first, kind = known.setdefault(name, (part, schema.field(place).type))
-            if kind_of(kind) != kind_of(schema.field(place).type):
-                raise DataError(
-                    f"the column {name!r} holds {schema.field(place).type} here, and {kind} in "
-                    f"{first.path}.",
-                    where=part.file,
-                    mend="Write the file anew with the types of the others, or take it away.",
-                )
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    """Return what a file is told by: its size, and when it was written."""
-    try:
-        found = os.stat(file)
-    except OSError as error:
+    store = split._store
+    place = NAMES.index(split.name)
+    if isinstance(store, ImageStore):
+        files = [store.files[row] for row in store.rows[place].tolist()]
+        return _coded(pa.array(_matches(files, column), pa.string()))
+    if not isinstance(store, (TableStore, StreamedStore)):
         raise DataError(
-            f"the file is gone: {error.strerror or error}.",
-            where=file,
-            mend="Put it back, and go on with `resume`.",
+            "samples of arrays have no columns to group them by.",
+            where=column,
+            mend="Read a table or image files, or leave `groups` out.",
+        )
+    if column not in store.frames.names:
+        raise ContractError(missing_column(column, store.frames.names), where="measure.groups")
+    # Streamed: to take the rows of a split by number would go through the files row by row.
+    pieces = [
+        values.flat(table.column(column)).filter(
+            pa.array(store.codes[start : start + table.num_rows] == place)
+        )
+        for start, table in store.frames.blocks([column])
+    ]
+    whole = values.flat(pa.chunked_array(pieces))
+    numbers, bad = _numbers(whole)
+    if bad is None and len(np.unique(numbers[np.isfinite(numbers)])) > MOST:
+        return _quarters(numbers)
+    return _coded(values.words(whole))
+
+
+def _numbers(column: pa.Array) -> tuple[np.ndarray, object]:
+    if pa.types.is_boolean(column.type) or values.is_moment(column.type):
+        return np.zeros(0), None
+    if not (values.is_text(column.type) or values.is_number(column.type)):
+        return np.zeros(0), None
+    numbers, bad = values.numbers(column)
+    return numbers, None if bad is None or not bad.any() else bad
+
+
+def _matches(files: list[str], pattern: str) -> list[str | None]:
+    try:
+        finder = re.compile(pattern)
+    except re.error as error:
+        raise DataError(
+            f"{pattern!r} is no regular expression: {error}.", where="measure.groups"
         ) from error
-    return found.st_size, found.st_mtime_ns
+    found = [finder.search(file) for file in files]
+    if files and not any(found):
+        raise DataError(
+            f"{pattern!r} matches none of {len(files):,} paths.",
+            where="measure.groups",
+            mend=f"Write a pattern for paths such as {files[0]}.",
+        )
+    return [match and (match.group(1) if match.groups() else match.group()) for match in found]
 
 
-def _read(part: Part, number: int, columns: list[str]) -> pa.Table:
-    if part.kind == "parquet":
-        with pq.ParquetFile(part.file) as file:
-            return file.read_row_group(number, columns=columns, use_threads=False)
-    with pa.memory_map(str(part.file)) as source:
-        batch = pa.ipc.open_file(source).get_batch(number)
-        return pa.Table.from_batches([batch]).select(columns)
+def _coded(words: pa.Array) -> Groups:
+    """Give each word a code; the rare ones share one where there are many."""
+    words = pc.fill_null(words, _MISSING)
+    words = pc.if_else(pc.equal(words, ""), _MISSING, words)
+    counts = sorted(
+        ((one["counts"], str(one["values"])) for one in pc.value_counts(words).to_pylist()),
+        key=lambda one: (-one[0], one[1]),
+    )
+    kept = [name for _, name in counts[: MOST if len(counts) <= MOST else MOST - 1]]
+    codes = pc.fill_null(pc.index_in(words, value_set=pa.array(kept, pa.string())), len(kept))
+    names = tuple(kept) + ((_OTHERS,) if len(counts) > len(kept) else ())
+    return Groups(names, codes.to_numpy(zero_copy_only=False).astype(np.int32))
 
 
-def _counts(part: Part) -> list[int] | None:
-    if part.kind == "parquet":
-        found = pq.read_metadata(part.file)
-        return [found.row_group(i).num_rows for i in range(found.num_row_groups)]
-    with pa.memory_map(str(part.file)) as source:
-        try:
-            reader = pa.ipc.open_file(source)
-        except pa.ArrowInvalid:
-            return None  # a stream, which can be read from its beginning alone
-        return [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
-
-
-def _schema(part: Part) -> pa.Schema:
-    if part.kind == "parquet":
-        return pq.read_schema(part.file)
-    with pa.memory_map(str(part.file)) as source:
-        try:
-            return pa.ipc.open_file(source).schema
-        except pa.ArrowInvalid:
-            source.seek(0)
-            return pa.ipc.open_stream(source).schema
+def _quarters(numbers: np.ndarray) -> Groups:
+    known = numbers[np.isfinite(numbers)]
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _QUARTERS + 1)))
+    codes = np.searchsorted(edges[1:-1], numbers, side="right").astype(np.int32)
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
+    absent = ~np.isfinite(numbers)
+    if absent.any():
+        codes[absent] = len(names)
+        names.append(_MISSING)
+    return Groups(tuple(names), codes)

@@ -15,9 +15,9 @@ import pyarrow as pa
 from secateur.data.contract import Contract
 from secateur.data.encode import Encoded, encode, encode_target
 from secateur.data.frames import Frames
-from secateur.data.groups import RowGroups
 from secateur.data.kinds import Kind, conform
 from secateur.data.learn import Moments
+from secateur.data.rowgroups import RowGroups
 from secateur.data.stores import THREADS, numbers_as_numbers, row_bytes
 from secateur.errors import ContractError, DataError
 

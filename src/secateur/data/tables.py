@@ -14,10 +14,10 @@ from secateur.data.contract import Contract, ListColumn, Target
 from secateur.data.dataset import Dataset
 from secateur.data.encode import missing_column
 from secateur.data.frames import Frames
-from secateur.data.groups import demand_one_schema, row_groups
 from secateur.data.kinds import Kind, Profile
 from secateur.data.learn import learn, learn_target
 from secateur.data.lists import list_shape
+from secateur.data.rowgroups import demand_one_schema, row_groups
 from secateur.data.stores import Store, TableStore
 from secateur.data.streamed import StreamedStore, too_large, window_rows
 from secateur.data.survey import EXACT_ROWS, Question, survey

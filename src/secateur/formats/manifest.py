@@ -64,7 +64,8 @@ class Manifest(_Value):
 
     Attributes:
         output: what the model's output is: "probabilities" (rows add up to one, or one sigmoid),
-            "logits" (the same before softmax or sigmoid) or "value" (a regression).
+            "logits" (the same before softmax or sigmoid), "value" (a regression) or "features" (the
+            output of an inner layer).
         contract_sha256: the contract's fingerprint, or None where there is no contract.
         metrics: the model's quality; `cost` is what it takes.
         baseline: the same two, under "metrics" and "cost", of the model before secateur's steps;
@@ -78,7 +79,7 @@ class Manifest(_Value):
     files: tuple[FileEntry, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    output: Literal["probabilities", "logits", "value"]
+    output: Literal["probabilities", "logits", "value", "features"]
     contract_sha256: str | None = None
     parity: Parity
     metrics: dict[str, Any] = Field(default_factory=dict)

@@ -110,6 +110,7 @@ def export(
     overwrite: bool = False,
     quantization: Quantization | None = None,
     litert: bool = False,
+    features: str | None = None,
 ) -> Artifact:
     """Write `model` as an artifact: everything that scoring needs, checked against the model.
 
@@ -133,6 +134,8 @@ def export(
         quantization: the grids of a quantized model: the file then has its weights in integers, and
             must give the answers of the fake-quantized model on 99 % of the sample.
         litert: write a file for LiteRT as well (float32), within the same tolerance.
+        features: the name of a layer: the artifact then gives its output, one vector a row, and
+            scoring writes it as the column `embedding`; see `feature_model`.
 
     Raises:
         OutputError: `out` exists, or cannot be written.
@@ -141,6 +144,14 @@ def export(
     """
     import onnx
 
+    if features is not None:
+        from secateur.formats.features import feature_model
+
+        if quantization is not None:
+            raise ModelError(
+                "features are exported in float32 alone.", mend="Leave `quantization` out."
+            )
+        model = feature_model(model, features)
     with new_folder(out, replaces=MANIFEST if overwrite else None) as folder:
         try:
             _write(model, folder / MODEL, quantization)
@@ -155,7 +166,7 @@ def export(
                 mend="Export keras.Model(inputs, output) of the output that is to be scored.",
             )
         if contract is not None:
-            check_contract(inputs, outputs, contract)
+            check_contract(inputs, () if features else outputs, contract)
             contract.save(folder / CONTRACT)
         if quantization is None:
             rows = random_inputs(inputs, contract) if sample is None else sample
@@ -177,7 +188,7 @@ def export(
             files=tuple(entry_for(folder, file) for file in files_of(folder)),
             inputs=inputs,
             outputs=outputs,
-            output=output_kind(written, contract),
+            output="features" if features else output_kind(written, contract),
             contract_sha256=None if contract is None else contract.fingerprint(),
             parity=parity,
             metrics=_plain(metrics or {}),

@@ -68,7 +68,7 @@ class Predictor:
         return self.artifact.manifest
 
     def predict(self, x: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return probabilities `(rows, classes)`, or values `(rows, 1)`, as float32.
+        """Return probabilities `(rows, classes)`, values `(rows, 1)` or features, as float32.
 
         Args:
             x: the model's input as `encode` makes it, or a mapping from input name to array.
@@ -206,11 +206,11 @@ def as_answer(raw: np.ndarray, output: str) -> np.ndarray:
 
     Args:
         raw: the model's output, `(rows, units)`.
-        output: the manifest's word for it: "probabilities", "logits" or "value".
+        output: the manifest's word for it: "probabilities", "logits", "value" or "features".
     """
     units = int(np.prod(raw.shape[1:]))
     values = raw.reshape(len(raw), units).astype(np.float32, copy=False)
-    if output == "value":
+    if output in ("value", "features"):
         return values
     if output == "logits":
         values = _sigmoid(values) if values.shape[1] == 1 else _softmax(values)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from secateur.planning.plan import Plan
     from secateur.planning.sensitivity import Sensitivity
     from secateur.recipe.recipe import Recipe
+    from secateur.steps.result import Result
 
 SAMPLES = 24
 _BUDGETS = {
@@ -113,6 +114,46 @@ def layers(before: keras.Model, after: keras.Model) -> tuple[record.LayerWidth, 
         )
         for path, (width, _) in widths.items()
     )
+
+
+def network(before: keras.Model, after: keras.Model) -> tuple[record.Node, ...]:
+    """Return how the layers that make units are wired, and how wide each was and is."""
+    from secateur.graph.trace import trace
+
+    old, new = trace(before), trace(after)
+    widths = old.widths(old.everything())
+    left = {call.path: new.tensors[call.outputs[0]].shape for call in new.calls}
+    kept = new.widths(new.everything())
+    found: dict[str, record.Node] = {}
+    # For each tensor the nodes that it comes from, with nothing that changes its width between.
+    sources: dict[int, tuple[str, ...]] = {}
+    for call in old.calls:
+        read = tuple(dict.fromkeys(name for t in call.inputs for name in sources.get(t, ())))
+        makes = call.path in widths
+        meets = not makes and len(read) > 1
+        if (makes or meets) and call.path not in found:
+            shape = old.tensors[call.outputs[0]].shape
+            now = left.get(call.path, (0,))[-1] if meets else kept.get(call.path, (0, 0))[0]
+            found[call.path] = record.Node(
+                name=call.path,
+                kind=type(call.operation).__name__,
+                before=shape[-1] if meets else widths[call.path][0],
+                after=now,
+                inputs=read,
+                merges=meets,
+            )
+        made = (call.path,) if makes or meets else read
+        sources |= dict.fromkeys(call.outputs, made)
+    return tuple(found.values())
+
+
+def tried(result: Result, step: Any) -> list[dict[str, Any]]:
+    """Return the budgets that a step tried, as the record holds them."""
+    cost = getattr(step, "smallest", "macs")
+    return [
+        record.Tried(cost=cost, share=each.share, value=each.value, chosen=each.chosen).model_dump()
+        for each in result.tried
+    ]
 
 
 def groups(model: keras.Model, plans: Sequence[Plan]) -> tuple[record.GroupCut, ...]:

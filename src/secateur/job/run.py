@@ -26,6 +26,7 @@ from secateur.formats.predictor import Predictor
 from secateur.job import account
 from secateur.job.folder import RunFolder, disk_errors
 from secateur.job.handing import hand_over
+from secateur.job.judging import check_groups, judge
 from secateur.job.start import Say, Start
 from secateur.models.load import load_model
 from secateur.planning.plan import Plan
@@ -103,6 +104,12 @@ class _Job(Start):
         hand_over(self.folder.artifact, made, report(self.folder.path))
         return made
 
+    def read(self, model: keras.Model | None) -> Dataset:
+        """Read the data, and look for the groups that will be asked of it, before any training."""
+        data = super().read(model)
+        check_groups(self.recipe, data)
+        return data
+
     def step(
         self, index: int, step: Any, model: keras.Model, data: Dataset, teacher: keras.Model
     ) -> keras.Model:
@@ -143,6 +150,7 @@ class _Job(Start):
         integers = result.quantization
         self.folder.put(f"{name} integers", None if integers is None else integers.to_json())
         self.folder.put(f"{name} sensitivity", account.sensitivity(result.sensitivities))
+        self.folder.put(f"{name} tried", account.tried(result, step))
         self.keep(name, made)
         self.folder.forget(f"step-{index + 1}")
         return result.model
@@ -246,6 +254,9 @@ class _Job(Start):
             truth, answers[key] = predict(Predictor(artifact).predict, data.test)
         found = metrics(truth, answers["final"], contract)
         self.say(f"exported   {found.summary()}")
+        judged = judge(self.recipe, data, truth, exported, answers, first.macs, last.macs)
+        for line in judged.lines:
+            self.say(f"{line}")
         times = self.race(exported["baseline"], exported["final"])
         first = first.model_copy(
             update={
@@ -272,7 +283,9 @@ class _Job(Start):
             data=account.summary(data),
             stages=(first, *later, done),
             layers=account.layers(baseline, final),
+            network=account.network(baseline, final),
             groups=account.groups(baseline, plans),
+            tried=tuple(map(record.Tried.model_validate, self.facts("tried"))),
             notes=(*self.notes, *self.facts("notes")),
             warnings=tuple(self.warnings),
             curves=tuple(_curve(each) for each in self.facts("curves")),
@@ -280,6 +293,7 @@ class _Job(Start):
             samples=account.samples(
                 data.test, answers["baseline"], answers["final"], truth, seed=self.recipe.seed
             ),
+            robustness=judged.view,
             environment=account.environment(),
             recipe=self.recipe.to_yaml(),
             command=command,

@@ -106,11 +106,19 @@ class ExportSection(Section):
 
 
 class MeasureSection(Section):
-    """At which batch sizes, and on how many threads, the exported files race each other."""
+    """At which batch sizes, and on how many threads, the exported files race each other.
+
+    `groups` are columns (of image files patterns on the path) by whose values the test rows are
+    judged apart; a loss of more than `margin` points is warned of; `corruptions` says whether the
+    models are also tried on noisy, blurred or incomplete inputs.
+    """
 
     batches: tuple[int, ...] = Field(default=(1, 32), min_length=1)
     threads: int = Field(default=1, ge=1)
     seconds: float = Field(default=3.0, gt=0)
+    groups: tuple[str, ...] = ()
+    margin: float = Field(default=5.0, gt=0, le=100)
+    corruptions: bool = True
 
     @model_validator(mode="after")
     def _positive(self) -> MeasureSection:

@@ -36,7 +36,7 @@ def page(made: Comparison, folder: str | Path) -> Path:
 
 def render(made: Comparison) -> str:
     """Return the whole page as text."""
-    script = file_text("compare.js")
+    script = file_text("common.js")
     return (
         environment()
         .get_template("compare.html.j2")

@@ -113,7 +113,9 @@ def mistakes(run: Run, seen: Comparison) -> Mistakes:
         elif counts and len(counts) <= _MAP_UP_TO:
             drawing = heat_map(counts, names, title=f"Confusion matrix, {title.lower()}")
             matrices.append(Matrix(key, title, drawing=drawing, cells=_filled(counts)))
-    classes = _class_rows(seen, before or after, names)
+    # Where the run looked closer, the classes stand among what changed for whom.
+    looked = run.robustness is not None and run.robustness.classes
+    classes = () if looked else _class_rows(seen, before or after, names)
     return Mistakes(
         names=names,
         matrices=tuple(matrices),

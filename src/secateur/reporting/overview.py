@@ -248,6 +248,38 @@ def plots(run: Run, seen: Comparison) -> tuple[tuple[str, Markup], ...]:
     return tuple(drawn)
 
 
+_COSTS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "ratio": "units"}
+
+
+def search_plot(run: Run) -> Markup | None:
+    """Plot every budget that a search tried: how much was left, and how good that was."""
+    met = [one for one in run.tried if one.value is not None]
+    if len(met) < 2:
+        return None
+    cost = _COSTS.get(met[0].cost, met[0].cost)
+    points = [
+        Point(
+            f"{one.share * 100:.3g} % of the {cost}{' (taken)' if one.chosen else ''}",
+            one.share * 100,
+            float(one.value or 0.0),
+            "after" if one.chosen else "between",
+        )
+        for one in met
+    ]
+    share = all(0 <= point.y <= 1 for point in points)
+    return scatter(
+        points,
+        title="What was tried",
+        x_name=f"{cost[:1].upper()}{cost[1:]} left, %",
+        x_text=lambda value: f"{value:.3g}{units.NO_BREAK}%",
+        y_text=units.percent if share else units.figure,
+        share=share,
+        least=0.05,
+        joined=False,
+        named=False,
+    )
+
+
 def _median_at(setting: Setting) -> Callable[[Stage], float | None]:
     return lambda stage: next(
         (one.median_ms for one in stage.latencies if one.setting == setting), None

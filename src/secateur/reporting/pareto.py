@@ -13,7 +13,7 @@ from markupsafe import Markup
 from secateur.reporting import units
 from secateur.reporting.comparison import Comparison, Spread, quality, quality_name
 from secateur.reporting.overview import unit_of
-from secateur.reporting.plots import BOTTOM, LEFT, RIGHT, TOP, Point, Role, frame, labels
+from secateur.reporting.plots import BOTTOM, LEFT, RIGHT, TOP, Point, Role, dot, frame, labels
 from secateur.reporting.standings import Axis, Text, axes, front, quality_text, quality_title
 from secateur.reporting.svg import picture, scale, tag
 
@@ -81,20 +81,7 @@ def _drawn(made: Comparison, axis: Axis) -> Markup:
             whiskers.append(tag("line", x1=x, x2=x, y1=low, y2=high, class_="whisker"))
             left, right = x_of(cost.low / divisor), x_of(cost.high / divisor)
             whiskers.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="whisker"))
-        drawn.append(
-            tag(
-                "g",
-                *whiskers,
-                tag("circle", cx=x, cy=y, r=12.0, class_="reach"),
-                tag("circle", cx=x, cy=y, r=6.0 if point.role == "after" else 4.5),
-                class_=f"dot {point.role}",
-                tabindex=0,
-                role="img",
-                aria_label=said,
-                data_tip=said,
-                data_name=point.label,
-            )
-        )
+        drawn.append(dot(x, y, point, said, *whiskers))
     strokes = list(pairwise(way))
     drawn += labels(points, [at[p.label] for p in points], strokes, show_y, _WIDTH, _HEIGHT)
     title = f"{quality_title(name)} against {axis.title[:1].lower()}{axis.title[1:]}"

@@ -69,6 +69,8 @@ def scatter(
     divisor: float = 1.0,
     share: bool = True,
     least: float = 0.0,
+    joined: bool = True,
+    named: bool = True,
 ) -> Markup:
     """Draw stages as dots, joined in the order in which they were reached.
 
@@ -81,6 +83,8 @@ def scatter(
         divisor: what an x is divided by for the axis (1024 for KiB), so that ticks are round.
         share: whether y is a share from 0 to 1.
         least: how much the y axis spans at least.
+        joined: whether a line follows the stages.
+        named: whether names stand beside the dots.
     """
     width, height = 390.0, 260.0
     x_of = scale([point.x / divisor for point in points], LEFT + 6, width - RIGHT - 8, zero=True)
@@ -91,23 +95,46 @@ def scatter(
     places = [(x_of(point.x / divisor), y_of(point.y)) for point in points]
     base = next((point for point in points if point.role == "before"), None)
     drawn = frame(x_of, y_of, width, height, x_name, share)
-    strokes = list(pairwise(places))
+    strokes = list(pairwise(places)) if joined else []
     if base is not None:
         level = y_of(base.y)
         strokes.append(((LEFT, level), (width - RIGHT, level)))
         drawn.append(tag("line", x1=LEFT, x2=width - RIGHT, y1=level, y2=level, class_="level"))
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    drawn.append(tag("polyline", points=path, class_="way"))
+    if joined:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        drawn.append(tag("polyline", points=path, class_="way"))
     words = []
     for point, (x, y) in zip(points, places, strict=True):
         said = f"{point.label}: {y_text(point.y)} at {x_text(point.x)}"
         words.append(said)
-        dot = tag("circle", cx=x, cy=y, r=6.0 if point.role == "after" else 4.5)
+        drawn.append(dot(x, y, point, said))
+    if named:
+        drawn += labels(points, places, strokes, y_text, width, height)
+    return picture(
+        drawn,
+        width=width,
+        height=height,
+        title=title,
+        description="; ".join(words),
+        role="group",
+    )
+
+
+def dot(x: float, y: float, point: Point, said: str, *whiskers: Markup) -> Markup:
+    """Draw a point that tells what it is when it is pointed at, touched or focused."""
+    return tag(
+        "g",
+        *whiskers,
         # The unseen ring makes a dot easy to hit with a finger.
-        reach = tag("circle", cx=x, cy=y, r=12.0, class_="reach")
-        drawn.append(tag("g", tag("title", said), reach, dot, class_=f"dot {point.role}"))
-    drawn += labels(points, places, strokes, y_text, width, height)
-    return picture(drawn, width=width, height=height, title=title, description="; ".join(words))
+        tag("circle", cx=x, cy=y, r=12.0, class_="reach"),
+        tag("circle", cx=x, cy=y, r=6.0 if point.role == "after" else 4.5),
+        class_=f"dot {point.role}",
+        tabindex=0,
+        role="img",
+        aria_label=said,
+        data_tip=said,
+        data_name=point.label,
+    )
 
 
 def lines(
@@ -144,12 +171,12 @@ def lines(
         said = f"Best: {units.figure(value)} in epoch {epoch}"
         words.append(said.lower())
         x, y = x_of(epoch), y_of(value)
-        dot = tag("g", tag("title", said), tag("circle", cx=x, cy=y, r=4.0), class_="dot after")
+        best = tag("g", tag("title", said), tag("circle", cx=x, cy=y, r=4.0), class_="dot after")
         beside = -9.0 if higher_is_better else 18.0
         beside = min(max(y + beside, TOP + 4), height - BOTTOM - 6)
         anchor = "end" if x > width * 0.7 else "start" if x < width * 0.3 else "middle"
         drawn += [
-            dot,
+            best,
             tag(
                 "text", units.figure(value), x=x, y=beside, text_anchor=anchor, class_="name after"
             ),

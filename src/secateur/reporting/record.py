@@ -108,6 +108,33 @@ class LayerWidth(_Record):
     parameters_after: int | None = None
 
 
+class Node(_Record):
+    """A layer in the wiring, or a place where branches meet: its width, and what it reads.
+
+    `inputs` are names of earlier nodes; a node without any reads the model's input.
+    """
+
+    name: str
+    kind: str = ""
+    before: int
+    after: int
+    inputs: tuple[str, ...] = ()
+    merges: bool = False
+
+
+class Tried(_Record):
+    """A model that a search looked at: its share of a cost, and how good it was on validation rows.
+
+    `cost` names what the share is of ("macs", "params", ...), `value` is None where the budget
+    could not be met.
+    """
+
+    cost: str
+    share: float
+    value: Figure = None
+    chosen: bool = False
+
+
 class GroupCut(_Record):
     """One group of units: which layers share it, how many units it had, how many went, and why.
 
@@ -141,6 +168,50 @@ class Sensitivity(_Record):
     removed: tuple[int, ...]
     cut: tuple[Figure, ...]
     healed: tuple[Figure, ...]
+
+
+class SliceView(_Record):
+    """Some rows before and after: the share that is right, or the mean absolute error.
+
+    `low` and `high` bound the change at 95 % confidence; `flagged` rows lost more than the margin,
+    and more than noise.
+    """
+
+    name: str
+    rows: int
+    before: Figure = None
+    after: Figure = None
+    low: Figure = None
+    high: Figure = None
+    flagged: bool = False
+
+
+class BinView(_Record):
+    """The rows of one interval of confidence: how many, how sure, and how often right."""
+
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+class CalibrationView(_Record):
+    """The expected calibration error, a share from 0 to 1, and the bins that have rows."""
+
+    error: Figure = None
+    bins: tuple[BinView, ...] = ()
+
+
+class RobustnessView(_Record):
+    """What changed for whom: classes, groups by column, conditions, calibration before and after.
+
+    `margin` is the loss that is warned of, in points, or in per cent of a mean absolute error.
+    """
+
+    margin: float
+    classes: tuple[SliceView, ...] = ()
+    groups: dict[str, tuple[SliceView, ...]] = {}
+    conditions: tuple[SliceView, ...] = ()
+    calibration: tuple[CalibrationView, CalibrationView] | None = None
 
 
 class Guess(_Record):
@@ -201,12 +272,15 @@ class Run(_Record):
     data: DataSummary | None = None
     stages: tuple[Stage, ...] = ()
     layers: tuple[LayerWidth, ...] = ()
+    network: tuple[Node, ...] = ()
     groups: tuple[GroupCut, ...] = ()
+    tried: tuple[Tried, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     curves: tuple[Curve, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
     samples: tuple[Sample, ...] = ()
+    robustness: RobustnessView | None = None
     environment: dict[str, str] = {}
     recipe: str = ""
     command: str = ""

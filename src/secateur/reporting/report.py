@@ -12,11 +12,13 @@ from secateur.files import write_whole
 from secateur.reporting.anatomy import group_rows, layer_rows, trainings
 from secateur.reporting.bars import skyline, stacked
 from secateur.reporting.mistakes import cards, mistakes
-from secateur.reporting.overview import plots, settings, stage_table, tiles
+from secateur.reporting.overview import plots, search_plot, settings, stage_table, tiles
 from secateur.reporting.record import FILE_NAME, Run
 from secateur.reporting.rendering import digest, environment, file_text
+from secateur.reporting.robust import changed
 from secateur.reporting.sensitivity import sensitivity_rows
 from secateur.reporting.verdict import compare, conditions, headline, lead, remarks
+from secateur.reporting.wiring import wiring
 
 PAGE_NAME = "report.html"
 
@@ -49,7 +51,7 @@ def report(run_or_folder: Run | str | Path, out: str | Path | None = None) -> Pa
 def render(run: Run) -> str:
     """Return the whole page as text."""
     seen = compare(run)
-    script = file_text("report.js")
+    script = file_text("common.js") + file_text("report.js")
     cut, left = group_rows(run.groups)
     shown = {
         "headline": headline(run),
@@ -57,15 +59,18 @@ def render(run: Run) -> str:
         "remarks": remarks(run),
         "tiles": tiles(seen),
         "plots": plots(run, seen),
+        "search": search_plot(run),
         "better": "Down" if seen.quality[0] == "MAE" else "Up",
         "stages": stage_table(run),
         "timing": _timing(run),
         "skyline": skyline([(one.layer, one.before, one.after) for one in run.layers]),
+        "wiring": wiring(run.network),
         "layers": layer_rows(run.layers),
         "groups_cut": cut,
         "groups_left": left,
         "sensitivity": sensitivity_rows(run.sensitivity),
         "trainings": trainings(run.curves),
+        "changed": changed(run),
         "mistakes": mistakes(run, seen),
         "cards": cards(run),
         "splits": stacked(list(run.data.rows.items())) if run.data and run.data.rows else None,
@@ -90,6 +95,7 @@ def _sections(run: Run, shown: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("cuts", "What was cut", run.groups),
         ("sensitivity", "What matters", run.sensitivity),
         ("training", "Training", shown["trainings"]),
+        ("robustness", "Changed for whom", shown["changed"]),
         ("mistakes", "Right and wrong", wrong.matrices or wrong.classes or wrong.confused),
         ("samples", "Samples", shown["cards"]),
         ("data", "The data", run.data),

@@ -12,7 +12,8 @@ from datetime import datetime
 from markupsafe import Markup, escape
 
 NOTHING = "–"
-_SPACE = "\u00a0"  # between a number and its unit no line may break
+NO_BREAK = "\u00a0"  # between a number and its unit no line may break
+_SPACE = NO_BREAK
 _MINUS = "−"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from secateur.reporting import units
 from secateur.reporting.record import LatencyView, MetricsView, Run, Stage
+from secateur.reporting.robust import losses
 
 # Two timings of one and the same file differ by a few per cent from run to run.
 _SAME_SPEED = 1.05
@@ -166,6 +167,7 @@ def remarks(run: Run) -> tuple[str, ...]:
         share = units.percent(1 - 1 / fewer)
         found.append(f"The model does {share} less arithmetic, yet the measured time did not fall.")
     found += _exported_differently(run)
+    found += losses(run)
     if not any("chance" in warning.lower() for warning in run.warnings):
         found += _near_chance(seen)
     return tuple(found)

@@ -17,7 +17,8 @@ from secateur.errors import ContractError
 
 SOURCE, ROW, PREDICTION, PROBABILITY = "source", "row", "prediction", "probability"
 KEY = "key"  # of a sample in a shard of images
-RESERVED = (SOURCE, ROW, PREDICTION, PROBABILITY)
+EMBEDDING = "embedding"
+RESERVED = (SOURCE, ROW, PREDICTION, PROBABILITY, EMBEDDING)
 
 # The characters that are kept of a text in a bad row.
 _LONG = 2_000
@@ -70,6 +71,7 @@ def score_table(
     source: str | Sequence[str],
     rows: np.ndarray,
     keys: pa.Table | None = None,
+    features: bool = False,
 ) -> pa.Table:
     """Return scores as a table: key columns, source, row, prediction and its probability.
 
@@ -80,12 +82,17 @@ def score_table(
         source: the file of all rows, or of each.
         rows: the position of each row in its file.
         keys: the key columns.
+        features: whether the outputs are no predictions but vectors, for the column `embedding`.
     """
     columns: dict[str, Any] = {}
     if keys is not None:
         columns |= dict(zip(keys.column_names, keys.columns, strict=True))
     columns[SOURCE] = _same(source, len(rows)) if isinstance(source, str) else pa.array(source)
     columns[ROW] = pa.array(rows, pa.int64())
+    if features:
+        flat = pa.array(np.ascontiguousarray(outputs, np.float32).reshape(-1))
+        columns[EMBEDDING] = pa.FixedSizeListArray.from_arrays(flat, outputs.shape[1])
+        return pa.table(columns)
     if contract.task == "regression":
         columns[PREDICTION] = pa.array(outputs[:, 0])
         return pa.table(columns)

@@ -241,6 +241,7 @@ class Scorer:
             source=source,
             rows=rows,
             keys=keys,
+            features=self.predictor.manifest.output == "features",
         )
 
     def _carried(self, keys: pa.Table, *, text: bool) -> pa.Table:

@@ -214,7 +214,8 @@ class Prune:
             attempt, whole=value, max_drop=self.max_drop or 0.0, trials=self.trials, named=named
         )
         notes += notes_of(tried, share, named)
-        return replace(result, notes=(*notes, *result.notes), sensitivities=curves)
+        tried = tuple(replace(each, chosen=each.share == share) for each in tried)
+        return replace(result, notes=(*notes, *result.notes), sensitivities=curves, tried=tried)
 
     def _tuned(self, model: keras.Model, data: Dataset | None, teacher: keras.Model) -> Result:
         step = FineTune(epochs=self.epochs, distill=self.distill, seed=self.seed)

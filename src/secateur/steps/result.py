@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from secateur.formats.grids import Quantization
     from secateur.planning.plan import Plan
     from secateur.planning.sensitivity import Sensitivity
+    from secateur.steps.search import Trial
     from secateur.steps.training import Curve
 
 
@@ -75,6 +76,7 @@ class Result:
         stages: the models on the way, the last one being `model`.
         sensitivities: what was measured of each group before it was decided which units go.
         curves: one a training, by the name of its stage.
+        tried: the budgets that a search tried, with what came of each.
         quantization: the grids that the model's weights lie on and its activations are to be
             rounded to, if it was quantized.
         selection: what a pruning network has learnt, if one was trained.
@@ -88,6 +90,7 @@ class Result:
     stages: tuple[Stage, ...] = ()
     curves: tuple[tuple[str, Curve], ...] = ()
     sensitivities: tuple[Sensitivity, ...] = ()
+    tried: tuple[Trial, ...] = ()
     quantization: Quantization | None = None
     selection: Selection | None = None
 
@@ -108,6 +111,7 @@ def joined(results: Sequence[Result]) -> Result:
         stages=tuple(stage for result in results for stage in result.stages),
         curves=tuple(curve for result in results for curve in result.curves),
         sensitivities=tuple(each for result in results for each in result.sensitivities),
+        tried=tuple(each for result in results for each in result.tried),
         # A step that comes after moves the weights off their grid.
         quantization=results[-1].quantization,
         selection=next((r.selection for r in reversed(results) if r.selection), None),

@@ -21,12 +21,14 @@ class Trial:
         value: the metric that came of it, `None` where the budget could not be met.
         drop: how many points that is below the metric of the whole model.
         why: why it could not be met.
+        chosen: whether it is the one that was taken.
     """
 
     share: float
     value: float | None = None
     drop: float | None = None
     why: str = ""
+    chosen: bool = False
 
 
 def cheapest(

@@ -83,7 +83,7 @@ def test_version_and_help_name_the_product(secateur):
     assert secateur("--version")[1] == "secateur 0.1.0\n"
     code, told, _ = secateur("--help")
     assert code == 0
-    for verb in ("init", "run", "inspect", "plan", "export", "score", "report", "demo"):
+    for verb in ("init", "run", "inspect", "plan", "export", "score", "report", "try", "demo"):
         assert f"  {verb} " in told
         assert secateur(verb, "--help")[0] == 0
 
@@ -264,6 +264,9 @@ BAD = {
     "a file that is no model": (("inspect", "recipe.yaml"), ".keras"),
     "a folder that is no artifact": (("score", "photos", "photos", "scored"), "manifest"),
     "a run that is none": (("report", "photos"), "run.json"),
+    "runs that are none": (("report", "photos", "hollow"), "run.json"),
+    "nothing to try": (("try", "photos", "--no-browser"), "manifest"),
+    "a layer that is not there": (("export", "model.keras", "made", "--features", "x"), "no layer"),
     "photos that cannot be read": (("run", "recipe.yaml", "--data", "unreadable"), "unreadable"),
 }
 

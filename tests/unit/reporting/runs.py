@@ -6,6 +6,8 @@ import numpy as np
 
 from secateur.reporting.images import data_uri
 from secateur.reporting.record import (
+    BinView,
+    CalibrationView,
     Curve,
     DataSummary,
     GroupCut,
@@ -13,10 +15,14 @@ from secateur.reporting.record import (
     LatencyView,
     LayerWidth,
     MetricsView,
+    Node,
+    RobustnessView,
     Run,
     Sample,
     Sensitivity,
+    SliceView,
     Stage,
+    Tried,
 )
 
 ENVIRONMENT = {
@@ -132,6 +138,78 @@ def learning(stage: str, epochs: int, start: float, end: float) -> Curve:
     )
 
 
+def slices(names, before: float, after: float, *, flagged: str = "", rows: int = 41):
+    """Draw figures around a mean; the one that is flagged loses nine points."""
+    random = np.random.default_rng(len(names))
+    made = []
+    for name in names:
+        was = before * (1 + random.uniform(-0.05, 0.05))
+        way = 1 if after > before else -1
+        now = was + way * 0.09 * before if name == flagged else was * after / before
+        made.append(
+            SliceView(
+                name=name,
+                rows=rows,
+                before=was,
+                after=now,
+                low=now - was - 0.04 * before,
+                high=now - was + 0.04 * before,
+                flagged=name == flagged,
+            )
+        )
+    return tuple(made)
+
+
+def calibrated(error: float) -> CalibrationView:
+    bins = [
+        BinView(rows=20 + 9 * n, confidence=0.1 * n - 0.04, accuracy=max(0.0, 0.1 * n - error))
+        for n in range(3, 11)
+    ]
+    return CalibrationView(error=error, bins=tuple(bins))
+
+
+def robust(names) -> RobustnessView:
+    kinds = (
+        "As they are",
+        "Noise, 5 % of the range",
+        "Blur, 2.5 % of the side",
+        "JPEG, quality 10",
+    )
+    return RobustnessView(
+        margin=5.0,
+        classes=slices(names, 0.91, 0.9, flagged=names[2] if len(names) > 2 else ""),
+        groups={"person": slices(("ada", "bob", "eve"), 0.91, 0.912, rows=137)},
+        conditions=slices(kinds, 0.8, 0.78, rows=300),
+        calibration=(calibrated(0.05), calibrated(0.03)),
+    )
+
+
+def wired(widths) -> tuple[Node, ...]:
+    """A residual block every four layers, as the layers of `network` may be wired."""
+    nodes: list[Node] = []
+    entered = None
+    for place, layer in enumerate(widths):
+        inputs = (nodes[-1].name,) if nodes else ()
+        node = Node(
+            name=layer.layer, kind=layer.kind, before=layer.before, after=layer.after, inputs=inputs
+        )
+        nodes.append(node)
+        if place % 4 == 0:
+            entered = node.name
+        if place % 4 == 3 and entered:
+            nodes.append(
+                Node(
+                    name=f"add{place}",
+                    kind="Add",
+                    before=layer.before,
+                    after=layer.after,
+                    inputs=(node.name, entered),
+                    merges=True,
+                )
+            )
+    return tuple(nodes)
+
+
 def pictures(count: int, side: int = 64) -> list[str]:
     """Soft rings and stripes, each one different."""
     y, x = np.mgrid[0:side, 0:side] / side - 0.5
@@ -206,6 +284,18 @@ def classification(classes: int = 10, layers: int = 14, images: list[str] | None
             ),
         ),
         layers=widths,
+        network=wired(widths),
+        robustness=robust(names),
+        tried=tuple(
+            Tried(cost="macs", share=share, value=value, chosen=share == 0.44)
+            for share, value in (
+                (0.5, 0.915),
+                (0.25, 0.86),
+                (0.38, 0.9),
+                (0.44, 0.911),
+                (0.1, None),
+            )
+        ),
         groups=groups,
         notes=(
             "Pruned 7 of 14 groups; the others join the residual stream.",
@@ -282,6 +372,11 @@ def regression() -> Run:
                 why="least L2 norm",
             )
             for name, before, after, *_ in layers[:2]
+        ),
+        robustness=RobustnessView(
+            margin=5.0,
+            groups={"carrier": slices(("UA", "AA", "DL"), 11.6, 11.7, flagged="AA", rows=9000)},
+            conditions=slices(("As they are", "1 value in 10 missing"), 11.6, 11.7, rows=1024),
         ),
         curves=(Curve(stage="baseline", metrics=loss),),
         samples=tuple(
@@ -375,6 +470,18 @@ def hostile(text: str) -> Run:
         groups=(
             GroupCut(name=text, kind=text, members=(text,) * 6, units=4, removed=2, why=text),
             GroupCut(name=text, kind=text, members=(text,), units=4, removed=0, why=text),
+        ),
+        network=(
+            Node(name=text, kind=text, before=4, after=2),
+            Node(name=text + "b", kind=text, before=4, after=4, inputs=(text,), merges=True),
+        ),
+        tried=tuple(Tried(cost=text, share=0.5, value=value) for value in (0.5, 0.6)),
+        robustness=RobustnessView(
+            margin=5.0,
+            classes=slices((text,), 0.5, 0.4, flagged=text),
+            groups={text: slices((text,), 0.5, 0.4, flagged=text)},
+            conditions=slices((text,), 0.5, 0.4, flagged=text),
+            calibration=(calibrated(0.1), calibrated(0.2)),
         ),
         notes=(text,),
         warnings=(text,),

@@ -122,7 +122,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(made, tmp_path):
     text = page(made, tmp_path).read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", text)
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
-    assert f"script-src 'sha256-{digest(file_text('compare.js'))}'" in text
+    assert f"script-src 'sha256-{digest(file_text('common.js'))}'" in text
     assert text.count("<script>") == 1
     for each in (made.baseline, *made.entrants):
         assert f'<tr data-name="{each.name}"' in text

@@ -29,16 +29,4 @@
     map.addEventListener("pointerdown", show);
     map.addEventListener("pointerleave", () => { tip.hidden = true; });
   }
-
-  // What is folded away on a screen cannot be unfolded on paper.
-  const folded = [];
-  addEventListener("beforeprint", () => {
-    for (const one of document.querySelectorAll("details:not([open])")) {
-      one.open = true;
-      folded.push(one);
-    }
-  });
-  addEventListener("afterprint", () => {
-    for (const one of folded.splice(0)) one.open = false;
-  });
 })();

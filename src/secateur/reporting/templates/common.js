@@ -71,6 +71,7 @@
     });
   }
 
+  // What is folded away on a screen cannot be unfolded on paper.
   const folded = [];
   addEventListener("beforeprint", () => {
     for (const one of document.querySelectorAll("details:not([open])")) {

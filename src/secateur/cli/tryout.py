@@ -1,0 +1,48 @@
+"""`secateur try`: an artifact on a page in the browser, on this machine alone."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secateur.cli import out as sink
+
+
+def tryout(
+    artifact: Annotated[Path, typer.Argument(help="The exported model.", metavar="ARTIFACT")],
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            "--beside",
+            help="Another artifact to see beside it; the baseline of its run by default.",
+            metavar="ARTIFACT",
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port; by default one that is free.")
+    ] = 0,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Whether to open the page.")
+    ] = True,
+) -> None:
+    """Open a page on which the model, and the one before it, answer a picture or a row.
+
+    The page is served to this machine alone, under an address that holds a random token. Pictures
+    are dropped, chosen or taken by the webcam; they go through the same checks as when data is
+    scored, and nothing is written to the disk.
+    """
+    from secateur.serving.server import Server
+
+    with sink.waiting("opening"):
+        server = Server(artifact, beside, port=port)
+    sink.result(server.url)
+    sink.say("Press ctrl-C to stop.")
+    if browser:
+        webbrowser.open(server.url)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        sink.say("stopped")

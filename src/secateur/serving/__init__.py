@@ -1,0 +1,1 @@
+"""An artifact to try in a browser."""
