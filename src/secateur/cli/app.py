@@ -10,6 +10,7 @@ import secateur
 from secateur.cli import (
     compare,
     demo,
+    doctor,
     explore,
     export,
     init,
@@ -20,15 +21,16 @@ from secateur.cli import (
     run,
     score,
 )
+from secateur.cli.exits import IN_HELP
 from secateur.cli.messages import guarded
 from secateur.cli.modules import import_modules
 
 app = typer.Typer(
     name="secateur",
     help="Make a Keras model cheap enough to run over all of a large data set, and prove it.",
-    epilog="Start with: secateur init DATA --target COLUMN, then secateur run recipe.yaml",
+    epilog="Start with: secateur init DATA --target COLUMN, then secateur run recipe.yaml\n\n"
+    + IN_HELP,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -68,6 +70,7 @@ _COMMANDS = (
     ("export", export.export, "Write a model as ONNX, ready to score."),
     ("score", score.score, "Score any amount of data into Parquet files."),
     ("report", report.report, "Write the report of a run again."),
+    ("doctor", doctor.doctor, "Tell what is installed, and what is missing."),
     ("demo", demo.demo, "Do all of it on handwritten digits."),
 )
 for _name, _command, _short in _COMMANDS:

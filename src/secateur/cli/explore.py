@@ -34,6 +34,7 @@ def explore(
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell the result alone.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print all trials as JSON.")] = False,
 ) -> None:
     """Search over steps and their settings, and keep the models that no other one beats.
 
@@ -60,9 +61,22 @@ def explore(
     except KeyboardInterrupt as interrupt:
         interrupt.add_note("Give the same command again to go on from here.")
         raise
+    if json:
+        _as_json(folder)
+        return
     _show(found)
     sink.result(f"models: {folder / 'front'}")
     sink.result(f"all trials: {folder / TRIALS}")
+
+
+def _as_json(folder: Path) -> None:
+    from json import loads
+
+    from secateur.cli.told import ExploreTold
+    from secateur.job.explore import TRIALS
+
+    kept = loads((folder / TRIALS).read_text(encoding="utf-8"))
+    sink.as_json(ExploreTold(folder=str(folder), **kept))
 
 
 def _show(found: Any) -> None:

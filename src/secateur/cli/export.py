@@ -30,6 +30,7 @@ def export(
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="The largest difference from the Keras model.")
     ] = 1e-3,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write a model as ONNX with all that scoring needs, and check it against the Keras model.
 
@@ -58,8 +59,22 @@ def export(
             dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
             kept, sample = dataset.contract, dataset.train.sample(64)[0]
         made = write(loaded, out, contract=kept, sample=sample, tolerance=tolerance)
-    sink.notes(notes)
     parity = made.manifest.parity
+    if json:
+        from secateur.cli.told import ExportTold
+
+        sink.as_json(
+            ExportTold(
+                artifact=str(out),
+                bytes=made.model_path.stat().st_size,
+                max_difference=parity.max_difference,
+                rows=parity.rows,
+                contract=kept is not None,
+                notes=tuple(notes),
+            )
+        )
+        return
+    sink.notes(notes)
     sink.result(
         f"{out}: {made.model_path.stat().st_size:,} bytes of ONNX, at most "
         f"{parity.max_difference:.2g} from the Keras model on {parity.rows} rows"

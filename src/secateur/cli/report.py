@@ -16,8 +16,15 @@ def report(
         Path | None,
         typer.Option("--out", help="The file to write; RUN/report.html by default."),
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print where it is as JSON.")] = False,
 ) -> None:
     """Write the report of a run again, from its record: one HTML file that needs nothing else."""
     from secateur.reporting.report import report as write
 
-    sink.result(str(write(folder, out)))
+    written = str(write(folder, out))
+    if json:
+        from secateur.cli.told import ReportTold
+
+        sink.as_json(ReportTold(report=written))
+    else:
+        sink.result(written)
