@@ -79,11 +79,11 @@ def compare(
     except KeyboardInterrupt as interrupt:
         interrupt.add_note("Go on with the same command.")
         raise
-    if json:
+    if json and made.came_through:
         from secateur.cli.standing import told
 
         sink.as_json(told(made, folder))
-    else:
+    elif not json:
         for title, columns, rows in terminal(made):
             sink.table(title, columns, rows)
             sink.result("")

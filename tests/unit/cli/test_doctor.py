@@ -1,6 +1,8 @@
 """`secateur doctor`: what it finds, and what it says of what is not there."""
 
+import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -52,5 +54,5 @@ def test_a_small_container_is_told(monkeypatch, tmp_path, secateur):
 
 @pytest.mark.parametrize("package", doctor.PACKAGES, ids=lambda each: each.module)
 def test_every_extra_that_is_named_exists(package):
-    extras = metadata.metadata("secateur").get_all("Provides-Extra") or []
-    assert package.extra is None or package.extra in extras
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
+    assert package.extra in {None, *project["project"]["optional-dependencies"]}
