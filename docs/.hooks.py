@@ -66,7 +66,7 @@ def schemas() -> str:
 
     told = []
     for name, model in TOLD.items():
-        schema = json.dumps(model.model_json_schema(), indent=1)
+        schema = json.dumps(_open(model.model_json_schema()), indent=1)
         about = inspect.cleandoc(model.__doc__ or "")
         what, _, keys = about.partition("Attributes:")
         told += [f"## `secateur {name}`", "", " ".join(what.split()), ""]
@@ -137,6 +137,14 @@ def _type(kind: Any) -> str:
     text = re.sub(r"\b(?:typing|secateur|pathlib)(?:\.\w+)*\.", "", text)
     text = re.sub(r"Literal\[([^\]]*)\]", r"\1", text)
     return f"`{text}`"
+
+
+def _open(schema: Any) -> Any:
+    """Return a schema that later versions keep as well, which may add keys."""
+    if isinstance(schema, dict):
+        closed = {"additionalProperties": False}.items()
+        return {key: _open(each) for key, each in schema.items() if (key, each) not in closed}
+    return [_open(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def _prose(text: str | None) -> str:

@@ -17,14 +17,21 @@ from unit.scoring.artifacts import table_contract, write_artifact, write_parquet
 
 pytestmark = pytest.mark.slow
 
-PROGRAM = "from secateur.cli import main; main()"
+# A shell starts background jobs with ctrl-C switched off, and their children inherit that.
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from secateur.cli import main; main()"
+)
 RECIPE = """\
 name: shades
 data: {source: photos, image_size: [16, 16], mode: L, split: [0.5, 0.25, 0.25]}
 model: {width: 8}
-train: {epochs: 400, batch_size: 8}
+train: {epochs: 60, batch_size: 8}
 measure: {batches: [1], seconds: 0.05}
 """
+EPOCHS = 60
+# The machine may be busy with other work.
+PATIENCE = 600
 
 
 def start(home: Path, *words: str) -> subprocess.Popen:
@@ -38,15 +45,26 @@ def start(home: Path, *words: str) -> subprocess.Popen:
     )
 
 
-def interrupt_when(process: subprocess.Popen, ready, seconds: float = 120) -> tuple[str, str]:
+def finished(process: subprocess.Popen) -> tuple[str, str]:
+    """Return what was printed once a process has ended; it does not outlive the test."""
+    try:
+        return process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+
+
+def interrupt_when(process: subprocess.Popen, ready) -> tuple[str, str]:
     """Send ctrl-C once something is there, and return what was printed."""
-    end = time.monotonic() + seconds
-    while not ready():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "it never got so far"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    return process.communicate(timeout=60)
+    end = time.monotonic() + PATIENCE
+    try:
+        while not ready():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end, "it never got so far"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        return finished(process)
+    finally:
+        process.kill()
 
 
 def error_of(err: str) -> str:
@@ -70,26 +88,17 @@ def test_a_run_goes_on_with_the_command_that_it_names(tmp_path):
     told = error_of(err).partition("Go on with: ")[2]
     assert told == "secateur run recipe.yaml --out out --set seed=3 --resume"
     assert json.loads((tmp_path / "out" / "state.json").read_text())["facts"] == {}
-    # The recipe says how long to train; stopping it early here keeps the test short.
-    again = start(tmp_path, *shlex.split(told)[1:], "--dry-run", "--json")
-    out, err = again.communicate(timeout=120)
+    again = start(tmp_path, *shlex.split(told)[1:], "--json")
+    out, err = finished(again)
     assert again.returncode == 0, err
-    assert json.loads(out)["done"] == []
-    again = start(tmp_path, *shlex.split(told)[1:])
-    begun = json.dumps(sorted(path.name for path in state.iterdir()))
-    out, err = interrupt_when(again, lambda: _moved(state, begun))
-    assert again.returncode == 130, err
-    assert "--resume" in error_of(err)
-
-
-def _moved(state: Path, begun: str) -> bool:
-    newest = max((path.stat().st_mtime for path in state.rglob("*")), default=0.0)
-    return bool(begun) and time.time() - newest < 0.5
+    assert [each["name"] for each in json.loads(out)["stages"]] == ["baseline", "exported"]
+    (curve,) = json.loads((tmp_path / "out" / "run.json").read_text())["curves"]
+    assert len(curve["metrics"]["loss"]) == EPOCHS
 
 
 def test_scoring_goes_on_with_the_same_command(tmp_path):
     write_artifact(tmp_path / "artifact", table_contract())
-    write_parquet_files(tmp_path / "data", [60_000] * 60)
+    write_parquet_files(tmp_path / "data", [20_000] * 40)
     words = ("score", "artifact", "data", "scored", "--threads", "1", "--batch-rows", "500")
     process = start(tmp_path, *words)
     ledger = tmp_path / "scored" / "ledger.jsonl"
@@ -100,11 +109,11 @@ def test_scoring_goes_on_with_the_same_command(tmp_path):
     assert "Traceback" not in err
     assert "Give the same command again" in error_of(err)
     done = len(ledger.read_bytes().splitlines()) - 1
-    assert 0 < done < 60
+    assert 0 < done < 40
     again = start(tmp_path, *words, "--json")
-    out, err = again.communicate(timeout=120)
+    out, err = finished(again)
     assert again.returncode == 0, err
     tally = json.loads(out)
-    assert tally["rows"] == tally["scored"] == 60 * 60_000
+    assert tally["rows"] == tally["scored"] == 40 * 20_000
     assert tally["resumed"] == done
-    assert len(list((tmp_path / "scored").glob("part-*.parquet"))) == 60
+    assert len(list((tmp_path / "scored").glob("part-*.parquet"))) == 40
