@@ -10,6 +10,7 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
+from secateur.cli.left import paced
 
 
 def explore(
@@ -55,7 +56,7 @@ def explore(
             checked,
             folder,
             trials=trials,
-            progress=None if quiet else sink.say,
+            progress=None if quiet else paced(sink.say, moving=sys.stderr.isatty()),
             verbose=not quiet and sys.stderr.isatty(),
         )
     except KeyboardInterrupt as interrupt:

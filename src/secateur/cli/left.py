@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+
+_COUNTED = re.compile(r"trial (\d+)/(\d+): ")
 
 
 class TimeLeft:
@@ -26,6 +29,27 @@ class TimeLeft:
             return ""
         pace = (self._clock() - self._start) / (done - self._first)
         return f"{duration(pace * (of - done))} left"
+
+
+def paced(
+    say: Callable[[str], None], *, moving: bool = True, left: TimeLeft | None = None
+) -> Callable[[str], None]:
+    """Return a function that tells lines, and with those that count trials the time left.
+
+    Args:
+        say: tells a line.
+        moving: whether somebody watches; a log gets the lines as they are.
+        left: tells the time left.
+    """
+    left = left or TimeLeft()
+
+    def told(line: str) -> None:
+        found = _COUNTED.match(line)
+        # A search that goes on begins its count at the trials that were done before.
+        time_left = left.told(int(found[1]), int(found[2])) if found else ""
+        say(f"{line} ({time_left})" if time_left and moving else line)
+
+    return told
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from secateur.cli import out
 from secateur.cli.exits import EXITS
-from secateur.cli.left import TimeLeft, duration
+from secateur.cli.left import TimeLeft, duration, paced
 from secateur.errors import SecateurError, TooManyBadRowsError
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]m|\x1b\[[0-9;]*m")
@@ -29,6 +29,18 @@ def test_the_time_left_is_by_the_pace_since_the_start_alone():
     assert left.told(70, 100) == "30 s left"
     assert left.told(80, 100) == "20 s left"
     assert left.told(100, 100) == ""
+
+
+def test_trials_tell_the_time_left_to_those_who_watch():
+    told = []
+    for moving in (True, False):
+        times = iter([0.0, 60.0])
+        say = paced(told.append, moving=moving, left=TimeLeft(clock=lambda: next(times)))
+        say("read       40 rows")
+        say("trial 3/5: done")
+        say("trial 4/5: done")
+    lines = ["read       40 rows", "trial 3/5: done", "trial 4/5: done"]
+    assert told == [*lines[:2], "trial 4/5: done (1 min 0 s left)", *lines]
 
 
 def test_errors_have_colour_in_a_terminal_alone(monkeypatch, capsys):
