@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from secateur.cost.cost import Cost
 from secateur.reporting.record import Figure, Stage
@@ -82,7 +82,15 @@ class SensitivityTold(_Told):
 
 
 class InspectTold(_Told):
-    """What `secateur inspect --json` prints; `sensitivity` is there with `--sensitivity` alone."""
+    """What `secateur inspect --json` prints.
+
+    Attributes:
+        model: the model's name.
+        cost: parameters, multiply-adds, bytes, and the latencies that were measured.
+        layers: every layer with its output, parameters and multiply-adds.
+        groups: the groups of units, with what may go and what holds the rest.
+        sensitivity: the loss as each group alone loses units; with `--sensitivity` alone.
+    """
 
     model: str
     cost: Cost
@@ -224,14 +232,24 @@ class ContenderTold(_Told):
 
 
 class CompareTold(_Told):
-    """What `secateur compare --json` prints; every seed by itself is in the file `record`."""
+    """What `secateur compare --json` prints.
+
+    Attributes:
+        name: the recipe's name.
+        folder: the folder of the comparison.
+        page: the interactive page.
+        record: the file that holds every seed by itself.
+        headline: what the comparison comes to.
+        measure: what `quality` is: `accuracy` or `r2`.
+        contenders: the figures of each, the baseline first.
+    """
 
     name: str
     folder: str
     page: str
     record: str
     headline: str
-    measure: str = Field(description="What `quality` is: `accuracy` or `r2`.")
+    measure: str
     contenders: tuple[ContenderTold, ...]
 
 

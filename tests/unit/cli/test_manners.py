@@ -35,7 +35,7 @@ def test_trials_tell_the_time_left_to_those_who_watch():
     told = []
     for moving in (True, False):
         times = iter([0.0, 60.0])
-        say = paced(told.append, moving=moving, left=TimeLeft(clock=lambda: next(times)))
+        say = paced(told.append, moving=moving, left=TimeLeft(clock=times.__next__))
         say("read       40 rows")
         say("trial 3/5: done")
         say("trial 4/5: done")
