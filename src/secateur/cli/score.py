@@ -43,11 +43,11 @@ def score(
     all_probabilities: Annotated[
         bool, typer.Option("--all-probabilities", help="Write the probability of every class.")
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Count the parts and try the first rows; write nothing."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
 ) -> None:
     """Score raw data into Parquet files; bad rows go to SCORED/quarantine with their reason.
 
