@@ -59,6 +59,7 @@ def export(
             dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
             kept, sample = dataset.contract, dataset.train.sample(64)[0]
         made = write(loaded, out, contract=kept, sample=sample, tolerance=tolerance)
+    sink.notes(notes)
     parity = made.manifest.parity
     if json:
         from secateur.cli.told import ExportTold
@@ -74,7 +75,6 @@ def export(
             )
         )
         return
-    sink.notes(notes)
     sink.result(
         f"{out}: {made.model_path.stat().st_size:,} bytes of ONNX, at most "
         f"{parity.max_difference:.2g} from the Keras model on {parity.rows} rows"

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.cli import out as sink
+
+if TYPE_CHECKING:
+    from secateur.formats.artifact import Artifact
 
 _SHOWN = 5
 
 
 def rehearse_scoring(
-    artifact: Path, data: str, out: Path, *, keys: Sequence[str] | None, json: bool
+    artifact: Artifact | Path, data: str, out: Path, *, keys: Sequence[str] | None, json: bool
 ) -> None:
     """Count the parts, score the first rows, and tell what was found. Nothing is written."""
     from secateur.cli.told import ScoreRehearsalTold
