@@ -27,10 +27,10 @@ def export(
     target: Target = None,
     above: Above = None,
     header: Header = True,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="The largest difference from the Keras model.")
     ] = 1e-3,
-    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write a model as ONNX with all that scoring needs, and check it against the Keras model.
 
