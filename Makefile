@@ -10,7 +10,7 @@ WORKERS ?= 2
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test laws quick hub backends lint format bench docs clean
+.PHONY: help demo test laws quick hub backends lint format bench docs examples clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -74,8 +74,15 @@ bench: $(VENV)/.dev  ## measure; each script prints one table
 	$(BIN)/python benchmarks/healing.py
 	$(BIN)/python benchmarks/scoring.py
 
-docs: $(VENV)/.dev  ## run every example of the documentation
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs  ## build the site of the documentation into site/; a warning fails it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+examples: $(VENV)/.dev  ## run every example of the documentation
 	$(BIN)/python -m pytest tests/house
 
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) $(HUB) $(BACKENDS) demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HUB) $(BACKENDS) demo site .pytest_cache .ruff_cache .hypothesis

@@ -22,7 +22,6 @@ def snippets(text):
 
 
 SNIPPETS = snippets(README)
-PAGES = {path.name: snippets(path.read_text("utf-8")) for path in (ROOT / "docs").glob("*.md")}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -77,16 +76,3 @@ def test_every_python_example_runs(number, photos, monkeypatch, capsys):
     if number == 0:
         assert "200 rows: 200 scored, 0 quarantined" in capsys.readouterr().out
         assert keras.models.load_model("smaller.keras").count_params() > 0
-
-
-def test_pages_with_examples_are_found():
-    assert PAGES["rules.md"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", sorted(name for name, found in PAGES.items() if found))
-def test_examples_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    space = {}
-    for number, snippet in enumerate(PAGES[page]):
-        exec(compile(snippet, f"{page} example {number}", "exec"), space)

@@ -11,6 +11,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: what was typed after `secateur`; by default the process's own.
     """
-    from secateur.cli.app import app
+    try:
+        from secateur.cli.app import app
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
     app(args=None if arguments is None else list(arguments), prog_name="secateur")

@@ -11,6 +11,7 @@ from secateur.cli import (
     check,
     compare,
     demo,
+    doctor,
     explore,
     export,
     init,
@@ -26,6 +27,7 @@ from secateur.cli import (
     tryout,
     verify,
 )
+from secateur.cli.exits import IN_HELP
 from secateur.cli.messages import guarded
 from secateur.cli.modules import import_modules
 from secateur.cli.open import open_artifact
@@ -33,9 +35,9 @@ from secateur.cli.open import open_artifact
 app = typer.Typer(
     name="secateur",
     help="Make a Keras model cheap enough to run over all of a large data set, and prove it.",
-    epilog="Start with: secateur init DATA --target COLUMN, then secateur run recipe.yaml",
+    epilog="Start with: secateur init DATA --target COLUMN, then secateur run recipe.yaml\n\n"
+    + IN_HELP,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -82,6 +84,7 @@ _COMMANDS = (
     ("open", open_artifact, "Make a folder of a packed or sealed artifact."),
     ("try", tryout.tryout, "Try a model on a page in the browser."),
     ("report", report.report, "Write the report of a run again."),
+    ("doctor", doctor.doctor, "Tell what is installed, and what is missing."),
     ("demo", demo.demo, "Do all of it on handwritten digits."),
 )
 for _name, _command, _short in _COMMANDS:

@@ -45,6 +45,7 @@ def compare(
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell the result alone.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Run the families of compression from one trained model, and measure them side by side.
 
@@ -78,13 +79,18 @@ def compare(
     except KeyboardInterrupt as interrupt:
         interrupt.add_note("Go on with the same command.")
         raise
-    for title, columns, rows in terminal(made):
-        sink.table(title, columns, rows)
-        sink.result("")
-    for line in about_failures(made):
-        sink.result(f"failed: {line}")
-    sink.result(headline(made))
-    sink.result(f"page: {folder / 'compare.html'}")
+    if json and made.came_through:
+        from secateur.cli.standing import told
+
+        sink.as_json(told(made, folder))
+    elif not json:
+        for title, columns, rows in terminal(made):
+            sink.table(title, columns, rows)
+            sink.result("")
+        for line in about_failures(made):
+            sink.result(f"failed: {line}")
+        sink.result(headline(made))
+        sink.result(f"page: {folder / 'compare.html'}")
     if not made.came_through:
         raise ModelError(
             "no contender came through.",

@@ -18,6 +18,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer images and a smaller model.")
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print run and tally as JSON.")] = False,
 ) -> None:
     """Train, prune, export, score and report on 5,000 handwritten digits: some three minutes.
 
@@ -26,4 +27,18 @@ def demo(
     prepare()
     from secateur.demo import run_demo
 
-    run_demo(out, quick=quick, say=sink.say, result=sink.result)
+    run_demo(out, quick=quick, say=sink.say, result=sink.say if json else sink.result)
+    if json:
+        from secateur.cli.run import told
+        from secateur.cli.told import DemoTold
+        from secateur.reporting.record import Run
+        from secateur.scoring.score import TALLY
+        from secateur.scoring.tally import Tally
+
+        tally = (out / "scored" / TALLY).read_text(encoding="utf-8")
+        sink.as_json(
+            DemoTold(
+                run=told(Run.load(out / "run"), out / "run"),
+                tally=Tally.model_validate_json(tally),
+            )
+        )

@@ -10,6 +10,7 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
+from secateur.cli.left import paced
 
 
 def explore(
@@ -34,6 +35,7 @@ def explore(
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell the result alone.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print all trials as JSON.")] = False,
 ) -> None:
     """Search over steps and their settings, and keep the models that no other one beats.
 
@@ -54,15 +56,28 @@ def explore(
             checked,
             folder,
             trials=trials,
-            progress=None if quiet else sink.say,
+            progress=None if quiet else paced(sink.say, moving=sys.stderr.isatty()),
             verbose=not quiet and sys.stderr.isatty(),
         )
     except KeyboardInterrupt as interrupt:
         interrupt.add_note("Give the same command again to go on from here.")
         raise
+    if json:
+        _as_json(folder)
+        return
     _show(found)
     sink.result(f"models: {folder / 'front'}")
     sink.result(f"all trials: {folder / TRIALS}")
+
+
+def _as_json(folder: Path) -> None:
+    from json import loads
+
+    from secateur.cli.told import ExploreTold
+    from secateur.job.explore import TRIALS
+
+    kept = loads((folder / TRIALS).read_text(encoding="utf-8"))
+    sink.as_json(ExploreTold(folder=str(folder), **kept))
 
 
 def _show(found: Any) -> None:

@@ -35,6 +35,7 @@ def export(
             metavar="LAYER",
         ),
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="The largest difference from the Keras model.")
     ] = 1e-3,
@@ -79,6 +80,20 @@ def export(
         )
     sink.notes(notes)
     parity = made.manifest.parity
+    if json:
+        from secateur.cli.told import ExportTold
+
+        sink.as_json(
+            ExportTold(
+                artifact=str(out),
+                bytes=made.model_path.stat().st_size,
+                max_difference=parity.max_difference,
+                rows=parity.rows,
+                contract=kept is not None,
+                notes=tuple(notes),
+            )
+        )
+        return
     sink.result(
         f"{out}: {made.model_path.stat().st_size:,} bytes of ONNX, at most "
         f"{parity.max_difference:.2g} from the Keras model on {parity.rows} rows"

@@ -39,6 +39,7 @@ def init(
         "recipe.yaml"
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace a recipe that is there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what was seen as JSON.")] = False,
 ) -> None:
     """Look at data and write a recipe for it, with a comment on every choice."""
     if out.exists() and not force:
@@ -52,6 +53,19 @@ def init(
         dataset = read(data, target=target, above=above, header=header)
         text = recipe_for(dataset, data, out, target, above)
         write_whole(out, text)
+    if json:
+        from secateur.cli.told import InitTold
+
+        sink.as_json(
+            InitTold(
+                recipe=str(out),
+                kind=dataset.contract.kind,
+                rows=dataset.rows,
+                classes=dataset.train.class_counts(),
+                notes=tuple(dataset.notes),
+            )
+        )
+        return
     for line in _seen(dataset):
         sink.say(line)
     sink.result(f"wrote {out}; read it, then: secateur run {out}")

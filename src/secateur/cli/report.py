@@ -18,6 +18,7 @@ def report(
         Path | None,
         typer.Option("--out", help="The file to write; RUN/report.html, or runs.html for several."),
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print where it is as JSON.")] = False,
 ) -> None:
     """Write the report of a run again, from its record: one HTML file that needs nothing else.
 
@@ -26,8 +27,14 @@ def report(
     if len(folders) == 1:
         from secateur.reporting.report import report as write
 
-        sink.result(str(write(folders[0], out)))
-        return
-    from secateur.reporting.several import report_several
+        written = write(folders[0], out)
+    else:
+        from secateur.reporting.several import report_several
 
-    sink.result(str(report_several(folders, out)))
+        written = report_several(folders, out)
+    if json:
+        from secateur.cli.told import ReportTold
+
+        sink.as_json(ReportTold(report=str(written)))
+    else:
+        sink.result(str(written))

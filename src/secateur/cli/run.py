@@ -5,12 +5,17 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
+
+if TYPE_CHECKING:
+    from secateur.cli.told import RunTold
+    from secateur.recipe.recipe import Recipe
+    from secateur.reporting.record import Run
 
 
 def run(
@@ -34,7 +39,12 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was broken off.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check recipe, data and model; train and write nothing."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell the result alone.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train or load a model, make it cheaper, measure it, export it, and write the report.
 
@@ -52,6 +62,9 @@ def run(
             given.append(f"data.source='{str(data.resolve()).replace(chr(39), chr(39) * 2)}'")
         checked = Recipe.load(recipe, given)
     folder = out or Path("runs") / checked.name
+    if dry_run:
+        _rehearse(checked, folder, resume=resume, quiet=quiet, json=json)
+        return
     try:
         made = run_recipe(
             checked,
@@ -62,12 +75,54 @@ def run(
             command=shlex.join(["secateur", *sys.argv[1:]]),
         )
     except KeyboardInterrupt as interrupt:
-        if folder.exists():
-            interrupt.add_note("Go on with: " + _again(recipe, folder, given))
+        begun = folder.exists()
+        again = "Go on with: " + _again(recipe, folder, given)
+        interrupt.add_note(again if begun else "Nothing was done yet: give the command again.")
         raise
+    if json:
+        sink.as_json(told(made, folder))
+        return
     sink.result(headline(made))
     sink.result(f"report: {folder / 'report.html'}")
     sink.result(f"score with: secateur score {folder / 'artifact'} DATA SCORED")
+
+
+def told(made: Run, folder: Path) -> RunTold:
+    """Return what `--json` prints of a run."""
+    from secateur.cli.told import RunTold
+    from secateur.reporting.verdict import headline
+
+    return RunTold(
+        name=made.name,
+        folder=str(folder),
+        report=str(folder / "report.html"),
+        artifact=str(folder / "artifact"),
+        headline=headline(made),
+        stages=made.stages,
+        warnings=made.warnings,
+        seconds=made.seconds,
+    )
+
+
+def _rehearse(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool, json: bool) -> None:
+    """Tell what would be done."""
+    from dataclasses import asdict
+
+    from secateur.cli.told import RehearsalTold
+    from secateur.job.rehearsal import rehearse
+
+    found = rehearse(recipe, folder, resume=resume, progress=None if quiet else sink.say)
+    if json:
+        sink.as_json(RehearsalTold(recipe=recipe.name, folder=str(folder), **asdict(found)))
+        return
+    model = f"{found.parameters:,} parameters, {found.macs:,} MACs a sample"
+    sink.result(f"model      {model}; {found.prunable:,} of {found.units:,} units may go")
+    todo = ["train", *found.steps] if found.train else list(found.steps)
+    places = ["baseline", *(f"step {number}" for number in range(1, len(found.steps) + 1))]
+    for place, each in zip(places if found.train else places[1:], todo, strict=True):
+        before = "   (done before)" if place in found.done else ""
+        sink.result(f"{place:<10} {each}{before}")
+    sink.result(f"nothing was written; without --dry-run it goes to {folder}")
 
 
 def _again(recipe: Path, folder: Path, changes: list[str]) -> str:

@@ -100,6 +100,10 @@ def score(
     signed_by: SignedBy = None,
     certificates: Roots = None,
     json: Annotated[bool, typer.Option("--json", help="Print the tally as JSON.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Count the parts and try the first rows; write nothing."),
+    ] = False,
 ) -> None:
     """Score raw data into Parquet files; bad rows go to SCORED/quarantine with their reason.
 
@@ -114,18 +118,25 @@ def score(
         signed_by=signer(signed_by, certificates),
     )
     allowed = None if max_bad is None else share(max_bad)
+    source = data if query is None else _query(data, query, order_by)
+    if dry_run:
+        from secateur.cli.rehearsal import rehearse_scoring
+
+        rehearse_scoring(opened, source, out, keys=key, json=json)
+        return
     columns = (
         "{task.description}",
         "{task.fields[rows]:,} rows",
         "{task.fields[parts]} of {task.fields[all]} parts",
         "{task.fields[speed]:,.0f} rows/s",
+        "{task.fields[left]}",
     )
     with sink.counting(*columns) as progress:
-        task = progress.add_task("scoring", rows=0, parts=0, all=0, speed=0.0, total=None)
+        task = progress.add_task("scoring", rows=0, parts=0, all=0, speed=0.0, left="", total=None)
         try:
             tally = score_data(
                 opened,
-                data if query is None else _query(data, query, order_by),
+                source,
                 out,
                 keys=key or None,
                 threads=threads,
@@ -177,16 +188,19 @@ def _query(uri: str, sql: str, order_by: str | None) -> Query:
 
 
 class _Meter:
-    """Turns counts into a line with rows per second, of the rows since the start alone."""
+    """Turns counts into a line with speed and time left, of what was done since the start alone."""
 
     def __init__(self, progress: object, task: TaskID):
         import time
+
+        from secateur.cli.left import TimeLeft
 
         self._clock = time.perf_counter
         self._progress = progress
         self._task = task
         self._start: float | None = None
         self._first = 0
+        self._left = TimeLeft()
 
     def __call__(self, rows: int, parts: int, all_parts: int) -> None:
         if self._start is None:
@@ -194,7 +208,8 @@ class _Meter:
         seconds = self._clock() - self._start
         speed = (rows - self._first) / seconds if seconds > 0 else 0.0
         update = self._progress.update  # type: ignore[attr-defined]
-        update(self._task, rows=rows, parts=parts, all=all_parts, speed=speed)
+        left = self._left.told(parts, all_parts)
+        update(self._task, rows=rows, parts=parts, all=all_parts, speed=speed, left=left)
 
 
 def share(text: str) -> float:

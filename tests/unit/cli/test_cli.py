@@ -12,43 +12,9 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from secateur.cli import main
 from secateur.cli.messages import message_for
 from secateur.errors import DataError, ModelError, TooManyBadRowsError
-
-RECIPE = """\
-name: shades
-data: {source: photos, image_size: [8, 8], mode: L, split: [0.5, 0.25, 0.25]}
-model: {width: 8}
-train: {epochs: 1}
-measure: {batches: [1], seconds: 0.1}
-"""
-
-
-@pytest.fixture
-def secateur(capfd, monkeypatch, tmp_path):
-    """Return a function that runs a command in an empty folder: its code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        told = capfd.readouterr()
-        return caught.value.code or 0, told.out, told.err
-
-    return run
-
-
-@pytest.fixture
-def photos(tmp_path) -> Path:
-    random = np.random.default_rng(0)
-    for name, shade in (("dark", 60), ("light", 190)):
-        folder = tmp_path / "photos" / name
-        folder.mkdir(parents=True)
-        for index in range(16):
-            pixels = random.normal(shade, 20, (8, 8)).clip(0, 255).astype("uint8")
-            Image.fromarray(pixels).save(folder / f"{index}.png")
-    return tmp_path / "photos"
+from unit.cli.commands import RECIPE, one_line
 
 
 @pytest.fixture
@@ -60,30 +26,12 @@ def table(tmp_path) -> Path:
     return tmp_path / "table.csv"
 
 
-@pytest.fixture
-def model(tmp_path) -> Path:
-    inputs = keras.Input((8, 8, 1), name="image")
-    x = layers.Rescaling(1 / 255)(inputs)
-    x = layers.ReLU()(layers.Conv2D(16, 3, name="conv")(x))
-    x = layers.ReLU()(layers.Conv2D(16, 3, name="conv2")(x))
-    x = layers.GlobalAveragePooling2D()(x)
-    made = keras.Model(inputs, layers.Dense(2, activation="softmax")(x), name="small")
-    made.save(tmp_path / "model.keras")
-    return tmp_path / "model.keras"
-
-
-def one_line(err: str) -> str:
-    assert err.count("error: ") == 1, err
-    assert "Traceback" not in err
-    (line,) = [each for each in err.splitlines() if each.startswith("error: ")]
-    return line
-
-
 def test_version_and_help_name_the_product(secateur):
     assert secateur("--version")[1] == "secateur 0.1.0\n"
     code, told, _ = secateur("--help")
     assert code == 0
-    for verb in ("init", "run", "inspect", "plan", "export", "score", "report", "try", "demo"):
+    verbs = ("init", "run", "inspect", "plan", "export", "score", "report", "try", "doctor", "demo")
+    for verb in verbs:
         assert f"  {verb} " in told
         assert secateur(verb, "--help")[0] == 0
 

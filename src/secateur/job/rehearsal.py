@@ -1,0 +1,83 @@
+"""What a run would do: recipe, data and model are checked as a run does, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.graph.trace import trace
+from secateur.job.folder import RunFolder
+from secateur.job.start import Say, Start
+from secateur.models.fits import check_fits
+from secateur.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a run would begin with, and what it would do.
+
+    Args:
+        rows: how many rows each split has.
+        parameters: the weights of the model that it begins with.
+        macs: the multiply-adds of that model for one sample.
+        prunable: how many of its units may go.
+        units: how many units it has.
+        train: whether that model would be trained.
+        steps: the steps, each as its `repr`.
+        done: which parts were done before.
+        notes: what was noticed about data and model.
+    """
+
+    rows: Mapping[str, int]
+    parameters: int
+    macs: int
+    prunable: int
+    units: int
+    train: bool
+    steps: tuple[str, ...]
+    done: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def rehearse(
+    recipe: Recipe, out: str | Path, *, resume: bool = False, progress: Say | None = None
+) -> Rehearsal:
+    """Check all that a run needs, as far as that is possible without training.
+
+    Args:
+        recipe: the recipe.
+        out: the folder that the run would go to.
+        resume: whether it would go on with a run that was broken off.
+        progress: told one line for each thing that is done.
+
+    Raises:
+        SecateurError: what the run would raise: the folder is taken, the data cannot be read, the
+            model does not fit it or cannot be traced, or a value of the recipe means nothing.
+    """
+    folder = RunFolder(out, recipe, resume=resume)
+    steps = tuple(map(repr, recipe.chain))
+    start = Start(recipe, folder, progress or (lambda line: None), False)
+    model, loaded = start.start_model()
+    data = start.read(model)
+    if model is None:
+        model = start.build(data)
+    check_fits(model, data.contract, where=recipe.model_path)
+    graph = trace(model)
+    groups = (*graph.groups, *graph.fixed)
+    parts = ["baseline", *(f"step {index + 1}" for index in range(len(steps)))]
+    return Rehearsal(
+        rows={
+            "train": data.train.rows,
+            "validation": data.validation.rows,
+            "test": data.test.rows,
+        },
+        parameters=graph.parameters(),
+        macs=graph.macs(),
+        prunable=sum(int(group.free.sum()) for group in groups),
+        units=sum(len(group) for group in groups),
+        train=not loaded or recipe.train is not None,
+        steps=steps,
+        done=tuple(name for name in parts if folder.has(name)),
+        notes=(*data.notes, *start.notes),
+    )

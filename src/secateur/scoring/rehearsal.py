@@ -1,0 +1,163 @@
+"""What a scoring job would do: parts are counted, the first rows tried, and nothing is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.data.databases import Query
+from secateur.data.encode import missing_column
+from secateur.data.sources import Part, find_parts, names_of
+from secateur.errors import ArtifactError, ContractError, DataError, OutputError, SecateurError
+from secateur.formats.artifact import Artifact
+from secateur.formats.predictor import Predictor
+from secateur.scoring.ledger import LEDGER, Entry, Job
+from secateur.scoring.pieces import Piece, cut
+from secateur.scoring.scorer import Scorer
+
+ROWS = 1000
+
+
+@dataclass(frozen=True)
+class ScoreRehearsal:
+    """What there is to score, and what became of the first rows.
+
+    Args:
+        files: how many files of data there are.
+        parts: into how many parts they are cut.
+        done: how many of these were done before.
+        rows: how many rows there are, where all files say that before they are read.
+        bytes: the size of all files.
+        sampled: how many rows were scored to see whether that works: the first ones.
+        bad: how many of these would go to quarantine.
+        reasons: why, with how many rows each.
+        unusable: files that cannot be read or lack a column, with the reason.
+    """
+
+    files: int
+    parts: int
+    done: int
+    rows: int | None
+    bytes: int
+    sampled: int
+    bad: int
+    reasons: Mapping[str, int]
+    unusable: Mapping[str, str]
+
+
+def rehearse(
+    artifact: Artifact | str | Path,
+    source: str | Path | Query,
+    out: str | Path,
+    *,
+    keys: Sequence[str] | None = None,
+    rows: int = ROWS,
+) -> ScoreRehearsal:
+    """Look at a scoring job before it is done: every file's columns, and some rows through all.
+
+    Args:
+        artifact: a model that was exported with a contract.
+        source: raw data as `score` takes it.
+        out: the folder that the scores would go to.
+        keys: columns to carry over; where None, those of the contract.
+        rows: how many rows, the first ones, are scored to see whether that works.
+
+    Raises:
+        ArtifactError: the artifact is not whole, or has no contract for raw data.
+        DataError: there is no data, or none of it can be read.
+        ContractError: no file has all the columns that are needed.
+        OutputError: `out` holds something else than this job.
+    """
+    artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
+    contract = artifact.contract
+    if contract is None or contract.kind == "array":
+        raise ArtifactError(
+            "the artifact has no contract for files of raw data.",
+            where=artifact.path,
+            mend="Export the model with a contract, or with the data that it was trained on.",
+        )
+    kept = contract.keys if keys is None else tuple(keys)
+    parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
+    scorer = Scorer(Predictor(artifact), contract, kept, block_rows=rows)
+    done = _done(Path(out), artifact)
+    faults = {} if contract.kind == "image" else _faults(parts, scorer)
+    if len(faults) == len(parts):
+        raise next(iter(faults.values()))
+    pieces = cut(parts)
+    here = {piece.key for piece in pieces}
+    seen, reasons = _tried([piece for piece in pieces if piece.part.path not in faults], scorer)
+    counts = [part.rows for part in parts]
+    return ScoreRehearsal(
+        files=sum(max(1, len(part.files)) for part in parts),
+        parts=len(pieces),
+        done=len(here & done),
+        rows=None if None in counts else sum(count or 0 for count in counts),
+        bytes=sum(part.bytes for part in parts),
+        sampled=seen,
+        bad=sum(reasons.values()),
+        reasons=dict(reasons.most_common()),
+        unusable={path: error.what for path, error in faults.items()},
+    )
+
+
+def _faults(parts: Sequence[Part], scorer: Scorer) -> dict[str, SecateurError]:
+    """Return what is wrong with files, by their paths."""
+    found: dict[str, SecateurError] = {}
+    for part in parts:
+        try:
+            names = names_of(part, contract=scorer.contract)
+        except DataError as error:
+            found[part.path] = error
+            continue
+        missing = [name for name in scorer.columns if name not in names]
+        if missing:
+            found[part.path] = ContractError(missing_column(missing[0], names), where=part.file)
+    return found
+
+
+def _tried(pieces: Sequence[Piece], scorer: Scorer) -> tuple[int, Counter[str]]:
+    """Score the first block there is, and say what was wrong with its rows."""
+    for piece in pieces:
+        try:
+            for block in scorer.blocks(piece):
+                scored = scorer.score(piece, block)
+                return scored.rows, Counter(row.reason for row in scored.bad)
+        except DataError as error:
+            return 0, Counter({error.what: 1})
+    return 0, Counter()
+
+
+def _done(out: Path, artifact: Artifact) -> set[tuple[str, int]]:
+    """Return the parts that an earlier run of the job has done."""
+    ledger = out / LEDGER
+    if not ledger.is_file():
+        if out.exists() and (out.is_file() or any(out.iterdir())):
+            raise OutputError(
+                "it holds something else than a scoring job.",
+                where=out,
+                mend="Name another output folder.",
+            )
+        return set()
+    content = ledger.read_bytes()
+    # The last line of a job that is under way, or was killed, may be cut short.
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    if not lines:
+        return set()
+    try:
+        job = Job.model_validate_json(lines[0])
+        entries = [Entry.model_validate_json(line) for line in lines[1:]]
+    except ValueError as error:
+        raise OutputError(
+            "the ledger is not one that secateur wrote.",
+            where=ledger,
+            mend="Name another output folder.",
+        ) from error
+    if job.model != artifact.model_sha256:
+        raise OutputError(
+            "the folder belongs to a job of another model.",
+            where=out,
+            mend="Name another output folder.",
+        )
+    return {entry.key for entry in entries}

@@ -1,0 +1,79 @@
+"""Colours, progress and completion: what a person sees, and a log does not."""
+
+import re
+
+import pytest
+from rich.console import Console
+
+from secateur.cli import out
+from secateur.cli.exits import EXITS
+from secateur.cli.left import TimeLeft, duration, paced
+from secateur.errors import SecateurError, TooManyBadRowsError
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]m|\x1b\[[0-9;]*m")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (900, "15 min"), (7260, "2 h 1 min")],
+)
+def test_a_time_is_told_in_its_two_largest_units(seconds, told):
+    assert duration(seconds) == told
+    assert duration(86_400 * 3.5) == "3.5 days"
+
+
+def test_the_time_left_is_by_the_pace_since_the_start_alone():
+    times = iter([0.0, 10.0, 20.0])
+    left = TimeLeft(clock=lambda: next(times))
+    assert left.told(60, 100) == ""
+    assert left.told(70, 100) == "30 s left"
+    assert left.told(80, 100) == "20 s left"
+    assert left.told(100, 100) == ""
+
+
+def test_trials_tell_the_time_left_to_those_who_watch():
+    told = []
+    for moving in (True, False):
+        times = iter([0.0, 60.0])
+        say = paced(told.append, moving=moving, left=TimeLeft(clock=times.__next__))
+        say("read       40 rows")
+        say("trial 3/5: done")
+        say("trial 4/5: done")
+    lines = ["read       40 rows", "trial 3/5: done", "trial 4/5: done"]
+    assert told == [*lines[:2], "trial 4/5: done (1 min 0 s left)", *lines]
+
+
+def test_errors_have_colour_in_a_terminal_alone(monkeypatch, capsys):
+    out.fail("wrong.", "Mend.")
+    assert capsys.readouterr().err == "error: wrong. Mend.\n"
+    monkeypatch.setattr(out, "_err", lambda: Console(stderr=True, force_terminal=True))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    out.fail("wrong.", "Mend.")
+    assert "31m" in capsys.readouterr().err
+    monkeypatch.setenv("NO_COLOR", "1")
+    out.fail("wrong.", "Mend.")
+    told = capsys.readouterr().err
+    assert "31m" not in told
+    assert "36m" not in told
+
+
+def test_nothing_moves_in_a_log(capsys):
+    with out.waiting("waiting"), out.counting("{task.description}") as progress:
+        progress.add_task("counting", total=None)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_there(shell, secateur, monkeypatch):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    code, told, _ = secateur("--show-completion", shell)
+    assert code == 0
+    assert "_SECATEUR_COMPLETE" in told
+
+
+def test_the_help_tells_the_exit_codes(secateur):
+    _, told, _ = secateur("--help")
+    for code, what in EXITS.items():
+        assert re.search(rf"^ +{code} +{re.escape(what)}$", told, flags=re.MULTILINE), code
+    assert {SecateurError.exit_code, TooManyBadRowsError.exit_code} <= set(EXITS)
