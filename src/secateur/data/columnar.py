@@ -17,7 +17,8 @@ from secateur.errors import ContractError, DataError, StoreError
 # Without a buffer Arrow holds a whole row group of a Parquet file at once.
 _BUFFER = 64 * 1024
 _WHAT = "the file cannot be read"
-_BROKEN = (OSError, pa.ArrowException)
+# What Arrow raises for broken files, each in its own way; names may be no UTF-8.
+_BROKEN = (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError)
 
 
 def parquet_batches(
@@ -35,7 +36,9 @@ def parquet_batches(
     # From a store a row group comes in few large requests, and is held as a whole; here it is
     # read bit by bit.
     far = isinstance(file, Place)
-    options: dict[str, Any] = {"pre_buffer": far} | ({} if far else {"buffer_size": _BUFFER})
+    options: dict[str, Any] = {"pre_buffer": far, "page_checksum_verification": True} | (
+        {} if far else {"buffer_size": _BUFFER}
+    )
     with told(file, _WHAT), open_file(file) as source, pq.ParquetFile(source, **options) as parquet:
         demand(columns, parquet.schema_arrow.names, file)
         names = None if columns is None else list(columns)

@@ -29,7 +29,7 @@ _COMPRESSIONS = {".tgz": "gzip", ".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _GCS_SECONDS = 60
 # Requests to a store that are under way at once: each waits for an answer, and costs no work here.
 REQUESTS = 16
-_UNREADABLE = (OSError, ValueError, pa.ArrowException)
+_UNREADABLE = (OSError, ValueError, OverflowError, pa.ArrowException)
 
 # The word of an error, and what to do about it; the first that is found counts.
 _MENDS = (
