@@ -10,7 +10,7 @@ import pytest
 import yaml
 from keras import layers
 
-from house.pages import COMMANDS, DOCS, PAGES, ROOT, blocks, name_of, parse, shell
+from house.pages import COMMANDS, DOCS, PAGES, ROOT, blocks, commands, name_of, parse, shell
 from secateur.cli import main
 from secateur.recipe.recipe import Recipe
 
@@ -20,7 +20,7 @@ WITH_YAML = [page for page in PAGES if blocks(page, "yaml")]
 # What makes the commands of the tutorial quick; they are run as they stand but for this.
 QUICK = {
     "data.image_size": "[28, 28]",
-    "model.width": 8,
+    "model.width": 16,
     "train.epochs": 1,
     "steps.finetune.epochs": 1,
     "measure.seconds": 0.05,
@@ -48,7 +48,7 @@ def things(tmp_path_factory):
     return home
 
 
-def do(words, photos):
+def do(words):
     """Run one command of a page."""
     if words[1] == "run":
         # Of two values for one key the later one counts.
@@ -71,14 +71,8 @@ def test_examples_of_a_page_run_one_after_the_other(page, things, tmp_path, monk
         if block.language == "python":
             exec(compile(block.text, f"{name_of(page)} block {number}", "exec"), space)
         elif page.name == "tutorial.md" and not block.language:
-            for words in commands_of(block):
-                do(words, home)
-
-
-def commands_of(block):
-    from house.pages import commands
-
-    return commands(block.text)
+            for words in commands(block.text):
+                do(words)
 
 
 @pytest.mark.parametrize("page", WITH_SHELL, ids=name_of)

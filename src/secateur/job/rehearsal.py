@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from secateur.graph.trace import trace
 from secateur.job.folder import RunFolder
@@ -24,7 +26,7 @@ class Rehearsal:
         prunable: how many of its units may go.
         units: how many units it has.
         train: whether that model would be trained.
-        steps: the steps, each as its `repr`.
+        steps: the steps, as they would be written in Python.
         done: which parts were done before.
         notes: what was noticed about data and model.
     """
@@ -38,6 +40,14 @@ class Rehearsal:
     steps: tuple[str, ...]
     done: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+def told(step: Any) -> str:
+    """Return a step as it would be written in Python: with what is not as it is by default."""
+    default = {each.name: each.default for each in dataclasses.fields(step)}
+    given = {name: getattr(step, name) for name in default}
+    words = [f"{name}={value!r}" for name, value in given.items() if value != default[name]]
+    return f"{type(step).__name__}({', '.join(words)})"
 
 
 def rehearse(
@@ -56,7 +66,7 @@ def rehearse(
             model does not fit it or cannot be traced, or a value of the recipe means nothing.
     """
     folder = RunFolder(out, recipe, resume=resume)
-    steps = tuple(map(repr, recipe.chain))
+    steps = tuple(map(told, recipe.chain))
     start = Start(recipe, folder, progress or (lambda line: None), False)
     model, loaded = start.start_model()
     data = start.read(model)

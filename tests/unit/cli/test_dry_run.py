@@ -15,7 +15,7 @@ def test_a_run_tells_what_it_would_do(secateur, photos, tmp_path):
     code, told, _ = secateur("run", "recipe.yaml", "--dry-run")
     assert code == 0
     assert "units may go" in told
-    assert "step 1     Prune(macs=0.6" in told
+    assert "step 1     Prune(macs=0.6, by='l2')\n" in told
     assert "nothing was written" in told
     assert files(tmp_path) == before
     told = is_told("run --dry-run", *secateur("run", "recipe.yaml", "--dry-run", "--json"))
