@@ -122,7 +122,7 @@ def score(
     if dry_run:
         from secateur.cli.rehearsal import rehearse_scoring
 
-        rehearse_scoring(opened, source, out, keys=key, json=json)
+        rehearse_scoring(opened, source, Path(out), keys=key, json=json)
         return
     columns = (
         "{task.description}",
