@@ -62,7 +62,7 @@ def sections() -> str:
 
 def schemas() -> str:
     """Return what each command prints with `--json`."""
-    from secateur.cli.told import TOLD
+    from secateur.cli.promises import TOLD
 
     told = []
     for name, model in TOLD.items():

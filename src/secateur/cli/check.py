@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secateur.cli import out as sink
+from secateur.cli.exits import TOO_MANY_BAD, UNUSABLE
 from secateur.cli.score import share
 
 if TYPE_CHECKING:
     from secateur.scoring.findings import DataCheck
 
 # The exit code where scoring would score nothing.
-UNUSABLE = 4
 _WAYS = {
     "missing": "missing",
     "type": "of another type",
@@ -88,7 +88,7 @@ def check(
         raise typer.Exit(UNUSABLE)
     if most is not None and found.bad_share > most:
         sink.say(f"{found.bad_share:.2%} of the data would be quarantined; {most:.2%} may be.")
-        raise typer.Exit(3)
+        raise typer.Exit(TOO_MANY_BAD)
 
 
 def _contract(path: Path) -> Any:
@@ -96,7 +96,7 @@ def _contract(path: Path) -> Any:
     from secateur.errors import ContractError
     from secateur.formats.artifact import Artifact
 
-    if not path.is_dir():
+    if path.suffix in (".json", ".yaml", ".yml"):
         return Contract.load(path)
     contract = Artifact.open(path).contract
     if contract is None:

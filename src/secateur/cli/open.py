@@ -20,6 +20,7 @@ def open_artifact(
     passphrase_file: PassphraseFile = None,
     signed_by: SignedBy = None,
     certificates: Roots = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Make a folder of an artifact that is one file, sealed or not, once it is found sound."""
     from secateur.formats.archive import unpack
@@ -32,4 +33,9 @@ def open_artifact(
             signed_by=signer(signed_by, certificates),
         )
         unpack(opened.files, out)
+    if json:
+        from secateur.cli.told_artifacts import WrittenTold
+
+        sink.as_json(WrittenTold(written=str(out), bytes=opened.bytes))
+        return
     sink.result(f"{out}: {len(opened.manifest.files)} files, {opened.bytes:,} bytes")

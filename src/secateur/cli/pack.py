@@ -17,6 +17,7 @@ def pack(
         Path | None,
         typer.Argument(help="The file; ARTIFACT.secateur by default.", metavar="FILE"),
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Make one .secateur file of an artifact; score, verify and inspect take it as it is.
 
@@ -31,4 +32,10 @@ def pack(
         raise OutputError("it exists already.", where=out, mend="Name another file.")
     with sink.waiting("packing"):
         write(Artifact.open(artifact).files, out)
-    sink.result(f"{out}: {out.stat().st_size:,} bytes")
+    size = out.stat().st_size
+    if json:
+        from secateur.cli.told_artifacts import WrittenTold
+
+        sink.as_json(WrittenTold(written=str(out), bytes=size))
+        return
+    sink.result(f"{out}: {size:,} bytes")

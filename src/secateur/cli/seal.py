@@ -33,6 +33,7 @@ def seal(
     passphrase_file: Annotated[
         Path | None, typer.Option("--passphrase-file", help="A file with a passphrase.")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Encrypt an artifact with age, to people or to a passphrase.
 
@@ -61,6 +62,12 @@ def seal(
         if new_identity is not None:
             given.append(sealing.new_identity(new_identity))
         sealing.seal(content, out, recipients=given, passphrase=phrase)
+    if json:
+        from secateur.cli.told_artifacts import SealTold
+
+        size = out.stat().st_size
+        sink.as_json(SealTold(written=str(out), bytes=size, recipients=tuple(given)))
+        return
     if new_identity is not None:
         sink.result(f"identity: {new_identity} (keep it to yourself); recipient: {given[-1]}")
     sink.result(f"{out}: {out.stat().st_size:,} bytes")

@@ -35,6 +35,7 @@ def sign(
         Path | None,
         typer.Option("--password-file", help="A file with the password of the private key."),
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was signed as JSON.")] = False,
 ) -> None:
     """Sign every file of an artifact, in the format of OpenSSF Model Signing; nothing is sent.
 
@@ -65,6 +66,12 @@ def sign(
             chain=tuple(chain or ()),
         )
         archive.add_signature(store, signature)
+    if json:
+        from secateur.cli.told_artifacts import SignTold
+
+        made = None if public is None else str(public)
+        sink.as_json(SignTold(artifact=str(artifact), public_key=made))
+        return
     if public is not None:
         sink.result(f"key: {new_key} (keep it to yourself); public key: {public}")
     sink.result(f"{artifact}: signed; check it with: secateur verify {artifact} --key PUBLIC")

@@ -17,11 +17,13 @@ from secateur.reporting.record import Figure, Stage
 from secateur.scoring.tally import Tally
 
 
-class _Told(BaseModel):
+class Told(BaseModel):
+    """A frozen value with these keys and no others."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class InitTold(_Told):
+class InitTold(Told):
     """What `secateur init --json` prints.
 
     Attributes:
@@ -39,7 +41,7 @@ class InitTold(_Told):
     notes: tuple[str, ...]
 
 
-class LayerTold(_Told):
+class LayerTold(Told):
     """A layer: its path, class, output shape without the batch, weights and multiply-adds."""
 
     layer: str
@@ -49,7 +51,7 @@ class LayerTold(_Told):
     macs: int
 
 
-class GroupTold(_Told):
+class GroupTold(Told):
     """A group of units.
 
     Attributes:
@@ -69,7 +71,7 @@ class GroupTold(_Told):
     why: tuple[str, ...]
 
 
-class SensitivityTold(_Told):
+class SensitivityTold(Told):
     """The loss as one group alone loses units: `removed` of its `units`, as cut and as healed."""
 
     group: str
@@ -81,7 +83,7 @@ class SensitivityTold(_Told):
     healed: tuple[Figure, ...]
 
 
-class InspectTold(_Told):
+class InspectTold(Told):
     """What `secateur inspect --json` prints.
 
     Attributes:
@@ -99,7 +101,7 @@ class InspectTold(_Told):
     sensitivity: tuple[SensitivityTold, ...] | None = None
 
 
-class CutTold(_Told):
+class CutTold(Told):
     """What one group gives: the indices of the units that go, ascending, and why these."""
 
     group: str
@@ -109,7 +111,7 @@ class CutTold(_Told):
     reason: str
 
 
-class PlanTold(_Told):
+class PlanTold(Told):
     """What `secateur plan --json` prints: the file that `--out` writes.
 
     Attributes:
@@ -133,7 +135,7 @@ class PlanTold(_Told):
     pins: tuple[str, ...]
 
 
-class RunTold(_Told):
+class RunTold(Told):
     """What `secateur run --json` prints; the whole record is in `run.json` in the folder.
 
     Attributes:
@@ -157,7 +159,7 @@ class RunTold(_Told):
     seconds: Figure
 
 
-class TriedTold(_Told):
+class TriedTold(Told):
     """One trial: what was drawn, the steps made of it, and what their model is worth.
 
     Attributes:
@@ -181,7 +183,7 @@ class TriedTold(_Told):
     model: str | None = None
 
 
-class ExploreTold(_Told):
+class ExploreTold(Told):
     """What `secateur explore --json` prints.
 
     Attributes:
@@ -197,7 +199,7 @@ class ExploreTold(_Told):
     trials: tuple[TriedTold, ...]
 
 
-class TimeTold(_Told):
+class TimeTold(Told):
     """The share of the baseline's time that a contender takes, the mean over its seeds."""
 
     runtime: str
@@ -205,7 +207,7 @@ class TimeTold(_Told):
     left: float
 
 
-class ContenderTold(_Told):
+class ContenderTold(Told):
     """A contender of a comparison; every figure is the mean over the seeds that came through.
 
     Attributes:
@@ -231,7 +233,7 @@ class ContenderTold(_Told):
     failures: tuple[str, ...]
 
 
-class CompareTold(_Told):
+class CompareTold(Told):
     """What `secateur compare --json` prints.
 
     Attributes:
@@ -253,7 +255,7 @@ class CompareTold(_Told):
     contenders: tuple[ContenderTold, ...]
 
 
-class ExportTold(_Told):
+class ExportTold(Told):
     """What `secateur export --json` prints.
 
     Attributes:
@@ -273,20 +275,20 @@ class ExportTold(_Told):
     notes: tuple[str, ...]
 
 
-class ReportTold(_Told):
+class ReportTold(Told):
     """What `secateur report --json` prints: the file that was written."""
 
     report: str
 
 
-class DemoTold(_Told):
+class DemoTold(Told):
     """What `secateur demo --json` prints: the run, and the tally of scoring its pictures."""
 
     run: RunTold
     tally: Tally
 
 
-class PackageTold(_Told):
+class PackageTold(Told):
     """A package: its version (`null` where it is not installed), what for, and what gets it."""
 
     name: str
@@ -296,7 +298,7 @@ class PackageTold(_Told):
     install: str
 
 
-class DoctorTold(_Told):
+class DoctorTold(Told):
     """What `secateur doctor --json` prints.
 
     Attributes:
@@ -326,7 +328,7 @@ class DoctorTold(_Told):
     problems: tuple[str, ...]
 
 
-class RehearsalTold(_Told):
+class RehearsalTold(Told):
     """What `secateur run --dry-run --json` prints: what would be done, and nothing was written.
 
     Attributes:
@@ -356,7 +358,7 @@ class RehearsalTold(_Told):
     notes: tuple[str, ...]
 
 
-class ScoreRehearsalTold(_Told):
+class ScoreRehearsalTold(Told):
     """What `secateur score --dry-run --json` prints: what would be done; nothing was written.
 
     Attributes:
@@ -380,21 +382,3 @@ class ScoreRehearsalTold(_Told):
     bad: int
     reasons: dict[str, int]
     unusable: dict[str, str]
-
-
-#: What each command's `--json` prints.
-TOLD: dict[str, type[BaseModel]] = {
-    "init": InitTold,
-    "inspect": InspectTold,
-    "plan": PlanTold,
-    "run": RunTold,
-    "run --dry-run": RehearsalTold,
-    "explore": ExploreTold,
-    "compare": CompareTold,
-    "export": ExportTold,
-    "score": Tally,
-    "score --dry-run": ScoreRehearsalTold,
-    "report": ReportTold,
-    "demo": DemoTold,
-    "doctor": DoctorTold,
-}

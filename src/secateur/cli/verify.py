@@ -40,17 +40,19 @@ def verify(
             signed_by=signer(key, certificates),
         )
     if json:
+        from secateur.cli.told_artifacts import ProblemTold, VerifyTold
+
         sink.as_json(
-            {
-                "artifact": str(verdict.path),
-                "kind": verdict.kind,
-                "files": verdict.files,
-                "bytes": verdict.bytes,
-                "signed": verdict.signed,
-                "signer": verdict.signer,
-                "sound": verdict.sound,
-                "problems": [each._asdict() for each in verdict.problems],
-            }
+            VerifyTold(
+                artifact=str(verdict.path),
+                kind=verdict.kind,
+                files=verdict.files,
+                bytes=verdict.bytes,
+                signed=verdict.signed,
+                signer=verdict.signer,
+                sound=verdict.sound,
+                problems=tuple(ProblemTold(**each._asdict()) for each in verdict.problems),
+            )
         )
     else:
         for each in verdict.problems:

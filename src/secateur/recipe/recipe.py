@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import Field, PrivateAttr, ValidationError
 
+from secateur.data.places import is_remote
 from secateur.errors import RecipeError
 from secateur.recipe.contenders import FAMILIES
 from secateur.recipe.mistakes import explain, suggest, told
@@ -114,9 +115,10 @@ class Recipe(Section):
         return recipe
 
     @property
-    def source(self) -> Path:
-        """The path of the data."""
-        return self._folder / self.data.source
+    def source(self) -> Path | str:
+        """The path of the data, beside the recipe, or its address in a store."""
+        named = self.data.source
+        return str(named) if is_remote(named) else self._folder / named
 
     @property
     def model_path(self) -> Path | None:

@@ -2,7 +2,7 @@
 
 import json
 
-from secateur.cli.told import TOLD
+from secateur.cli.promises import TOLD
 
 RECIPE = """\
 name: shades

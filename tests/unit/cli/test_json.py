@@ -5,7 +5,7 @@ import json
 import pytest
 
 from secateur.cli import out
-from secateur.cli.told import TOLD
+from secateur.cli.promises import TOLD
 from unit.cli.commands import RECIPE, is_told, one_line
 
 EXPLORE = """\

@@ -1,0 +1,47 @@
+"""What each command's `--json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from secateur.cli.told import (
+    CompareTold,
+    DemoTold,
+    DoctorTold,
+    ExploreTold,
+    ExportTold,
+    InitTold,
+    InspectTold,
+    PlanTold,
+    RehearsalTold,
+    ReportTold,
+    RunTold,
+    ScoreRehearsalTold,
+)
+from secateur.cli.told_artifacts import SealTold, SignTold, VerifyTold, WrittenTold
+from secateur.scoring.findings import DataCheck
+from secateur.scoring.tally import Tally
+
+TOLD: Mapping[str, type[BaseModel]] = {
+    "init": InitTold,
+    "inspect": InspectTold,
+    "plan": PlanTold,
+    "run": RunTold,
+    "run --dry-run": RehearsalTold,
+    "explore": ExploreTold,
+    "compare": CompareTold,
+    "export": ExportTold,
+    "check": DataCheck,
+    "score": Tally,
+    "score --dry-run": ScoreRehearsalTold,
+    "verify": VerifyTold,
+    "sign": SignTold,
+    "pack": WrittenTold,
+    "seal": SealTold,
+    "open": WrittenTold,
+    "report": ReportTold,
+    "demo": DemoTold,
+    "doctor": DoctorTold,
+}
