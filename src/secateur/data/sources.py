@@ -42,7 +42,7 @@ _KINDS: dict[str, Kind] = {
 _COMPRESSED = (".gz", ".bz2", ".zst")
 # Without a buffer Arrow holds a whole row group of a Parquet file at once.
 _BUFFER = 64 * 1024
-_BROKEN = (OSError, pa.ArrowException)
+_BROKEN = (OSError, pa.ArrowException, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
@@ -204,12 +204,13 @@ def names_of(part: Part, *, contract: Contract | None = None, header: bool = Tru
     try:
         parquet = part.kind == "parquet"
         schema = pq.read_schema(part.file) if parquet else _open_arrow(part.file).schema
+        names = schema.names
     except _BROKEN as error:
         raise DataError(f"the file cannot be read: {_short(error)}.", where=part.file) from error
-    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"two columns are named {twice!r}.", where=part.file)
-    return schema.names
+    return names
 
 
 def _stream_csv(
@@ -279,12 +280,15 @@ def _batches(
     )
     for batch in batches:
         chosen = batch if columns is None else batch.select(list(columns))
+        # Its offsets are read as they stand: wrong ones lead out of the buffers.
+        chosen.validate(full=True)
         for start in range(0, chosen.num_rows, batch_rows):
             yield chosen.slice(start, batch_rows)
 
 
 def _open_arrow(file: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-    source = pa.memory_map(str(file))
+    # A mapped file that somebody cuts short while it is read ends the whole process.
+    source = pa.OSFile(str(file))
     try:
         return pa.ipc.open_file(source)
     except pa.ArrowInvalid:
