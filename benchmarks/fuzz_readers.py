@@ -400,6 +400,6 @@ COUNTS = {
     "image": 12_000,
     "ONNX": 6_000,
     ".keras": 400,
-    ".h5": 300,
-    ".keras config": 300,
+    ".h5": 100,
+    ".keras config": 200,
 }

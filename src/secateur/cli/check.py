@@ -15,7 +15,6 @@ from secateur.cli.score import share
 if TYPE_CHECKING:
     from secateur.scoring.findings import DataCheck
 
-# The exit code where scoring would score nothing.
 _WAYS = {
     "missing": "missing",
     "type": "of another type",
