@@ -32,6 +32,7 @@ MOST_BUILT = 16
 MOST_MEMBERS = 10_000
 
 _WEIGHTS = "model.weights.h5"
+_PENDING = "uninitialized_variables"
 _MEND = "Do not load this file, unless you trust who made it and they save it again."
 
 
@@ -64,7 +65,11 @@ def check_built(config: Mapping[str, Any], own: Mapping[str, Any], path: Path) -
         ModelError: the weights would take more than `MOST_BUILT` times the file, and more than
             `FLOOR` bytes.
     """
+    from keras.src.backend.common import global_state
+
     drawn = random.getstate()
+    # Keras keeps a list of variables without values and would make them at the next occasion.
+    pending = list(global_state.get_global_attribute(_PENDING) or ())
     try:
         # Layers draw seeds as they are made, and these are never used.
         with keras.StatelessScope(initialize_variables=False):
@@ -76,6 +81,7 @@ def check_built(config: Mapping[str, Any], own: Mapping[str, Any], path: Path) -
         return
     finally:
         random.setstate(drawn)
+        global_state.set_global_attribute(_PENDING, pending)
     if needed > max(FLOOR, MOST_BUILT * path.stat().st_size):
         raise ModelError(
             f"the model's weights would take {needed:,} bytes, and its file has "
