@@ -152,7 +152,7 @@ def _read(part: Part, number: int, columns: list[str]) -> pa.Table:
     if part.kind == "parquet":
         with pq.ParquetFile(part.file) as file:
             return file.read_row_group(number, columns=columns, use_threads=False)
-    with pa.memory_map(str(part.file)) as source:
+    with pa.OSFile(str(part.file)) as source:
         batch = pa.ipc.open_file(source).get_batch(number)
         return pa.Table.from_batches([batch]).select(columns)
 
@@ -161,7 +161,7 @@ def _counts(part: Part) -> list[int] | None:
     if part.kind == "parquet":
         found = pq.read_metadata(part.file)
         return [found.row_group(i).num_rows for i in range(found.num_row_groups)]
-    with pa.memory_map(str(part.file)) as source:
+    with pa.OSFile(str(part.file)) as source:
         try:
             reader = pa.ipc.open_file(source)
         except pa.ArrowInvalid:
@@ -172,7 +172,7 @@ def _counts(part: Part) -> list[int] | None:
 def _schema(part: Part) -> pa.Schema:
     if part.kind == "parquet":
         return pq.read_schema(part.file)
-    with pa.memory_map(str(part.file)) as source:
+    with pa.OSFile(str(part.file)) as source:
         try:
             return pa.ipc.open_file(source).schema
         except pa.ArrowInvalid:
