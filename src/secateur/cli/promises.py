@@ -15,13 +15,13 @@ from secateur.cli.told import (
     InitTold,
     InspectTold,
     PlanTold,
-    RehearsalTold,
     ReportTold,
     RunTold,
-    ScoreRehearsalTold,
 )
 from secateur.cli.told_artifacts import SealTold, SignTold, VerifyTold, WrittenTold
+from secateur.job.rehearsal import Rehearsal
 from secateur.scoring.findings import DataCheck
+from secateur.scoring.rehearsal import ScoreRehearsal
 from secateur.scoring.tally import Tally
 
 TOLD: Mapping[str, type[BaseModel]] = {
@@ -29,13 +29,13 @@ TOLD: Mapping[str, type[BaseModel]] = {
     "inspect": InspectTold,
     "plan": PlanTold,
     "run": RunTold,
-    "run --dry-run": RehearsalTold,
+    "run --dry-run": Rehearsal,
     "explore": ExploreTold,
     "compare": CompareTold,
     "export": ExportTold,
     "check": DataCheck,
     "score": Tally,
-    "score --dry-run": ScoreRehearsalTold,
+    "score --dry-run": ScoreRehearsal,
     "verify": VerifyTold,
     "sign": SignTold,
     "pack": WrittenTold,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +19,12 @@ def rehearse_scoring(
     artifact: Artifact, data: str | Query, out: Path, *, keys: Sequence[str] | None, json: bool
 ) -> None:
     """Count the parts, score the first rows, and tell what was found. Nothing is written."""
-    from secateur.cli.told import ScoreRehearsalTold
     from secateur.scoring.rehearsal import rehearse
 
     with sink.waiting("looking"):
         found = rehearse(artifact, data, out, keys=keys or None)
     if json:
-        sink.as_json(ScoreRehearsalTold(**asdict(found)))
+        sink.as_json(found)
         return
     rows = "" if found.rows is None else f", {found.rows:,} rows"
     sink.result(

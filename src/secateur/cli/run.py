@@ -106,14 +106,11 @@ def told(made: Run, folder: Path) -> RunTold:
 
 def _rehearse(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool, json: bool) -> None:
     """Tell what would be done."""
-    from dataclasses import asdict
-
-    from secateur.cli.told import RehearsalTold
     from secateur.job.rehearsal import rehearse
 
     found = rehearse(recipe, folder, resume=resume, progress=None if quiet else sink.say)
     if json:
-        sink.as_json(RehearsalTold(recipe=recipe.name, folder=str(folder), **asdict(found)))
+        sink.as_json(found)
         return
     model = f"{found.parameters:,} parameters, {found.macs:,} MACs a sample"
     sink.result(f"model      {model}; {found.prunable:,} of {found.units:,} units may go")

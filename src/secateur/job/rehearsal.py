@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from secateur.graph.trace import trace
 from secateur.job.folder import RunFolder
@@ -15,11 +16,12 @@ from secateur.models.fits import check_fits
 from secateur.recipe.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class Rehearsal:
-    """What a run would begin with, and what it would do.
+class Rehearsal(BaseModel):
+    """What a run would begin with, and what it would do; nothing was written.
 
-    Args:
+    Attributes:
+        recipe: the recipe's name.
+        folder: where the run would go.
         rows: how many rows each split has.
         parameters: the weights of the model that it begins with.
         macs: the multiply-adds of that model for one sample.
@@ -27,10 +29,14 @@ class Rehearsal:
         units: how many units it has.
         train: whether that model would be trained.
         steps: the steps, as they would be written in Python.
-        done: which parts were done before.
+        done: which parts were done before; a run that is resumed does not do them again.
         notes: what was noticed about data and model.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    folder: str
     rows: Mapping[str, int]
     parameters: int
     macs: int
@@ -77,6 +83,8 @@ def rehearse(
     groups = (*graph.groups, *graph.fixed)
     parts = ["baseline", *(f"step {index + 1}" for index in range(len(steps)))]
     return Rehearsal(
+        recipe=recipe.name,
+        folder=str(out),
         rows={
             "train": data.train.rows,
             "validation": data.validation.rows,

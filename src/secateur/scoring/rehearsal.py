@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from secateur.data.databases import Query
 from secateur.data.encode import missing_column
@@ -20,11 +21,10 @@ from secateur.scoring.scorer import Scorer
 ROWS = 1000
 
 
-@dataclass(frozen=True)
-class ScoreRehearsal:
-    """What there is to score, and what became of the first rows.
+class ScoreRehearsal(BaseModel):
+    """What there is to score, and what became of the first rows; nothing was written.
 
-    Args:
+    Attributes:
         files: how many files of data there are.
         parts: into how many parts they are cut.
         done: how many of these were done before.
@@ -35,6 +35,8 @@ class ScoreRehearsal:
         reasons: why, with how many rows each.
         unusable: files that cannot be read or lack a column, with the reason.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: int
     parts: int
