@@ -65,11 +65,12 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Have the folder for this process alone, made if need be; one left empty goes again.
+        """Have the folder for this process alone; what is made for it and left empty goes again.
 
         Raises:
             OutputError: another process has it.
         """
+        made = [each for each in (self.path, *self.path.parents) if not each.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
         # Windows opens no folder; there two runs in one are not told apart.
         descriptor = None if os.name == "nt" else os.open(self.path, os.O_RDONLY)
@@ -85,7 +86,8 @@ class RunFolder:
             if descriptor is not None:
                 os.close(descriptor)
             with contextlib.suppress(OSError):
-                self.path.rmdir()
+                for each in made:
+                    each.rmdir()
 
     @property
     def baseline(self) -> Path:

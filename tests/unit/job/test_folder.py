@@ -27,6 +27,6 @@ def test_a_folder_is_held_by_one_process(recipe, tmp_path):
 
 
 def test_a_folder_in_which_nothing_came_about_is_not_left(recipe, tmp_path):
-    with RunFolder(tmp_path / "run", recipe).held():
-        assert (tmp_path / "run").is_dir()
-    assert not (tmp_path / "run").exists()
+    with RunFolder(tmp_path / "runs" / "run", recipe).held():
+        assert (tmp_path / "runs" / "run").is_dir()
+    assert not (tmp_path / "runs").exists()

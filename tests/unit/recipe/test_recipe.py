@@ -86,7 +86,7 @@ def test_sections_know_all_that_their_functions_take():
         "seed",
     }
     not_of_a_recipe = {"model", "data", "checkpoint", "resume", "seed", "verbose"}
-    not_of_a_recipe |= {"callbacks", "guide", "teaching", "checkpoint_seconds"}
+    not_of_a_recipe |= {"callbacks", "guide", "teaching", "replica", "checkpoint_seconds"}
     assert (
         set(TrainSection.model_fields) == set(inspect.signature(fit).parameters) - not_of_a_recipe
     )

@@ -134,7 +134,11 @@ def test_widths_of_a_pruned_model_stay():
 def test_a_step_behind_it_drops_the_quantization():
     model, data = trained(table_model)
     assert chain(Quantize())(model, data).quantization is not None
-    assert chain(Quantize(), FineTune(epochs=1))(model, data).quantization is None
+
+    def tune(model, data):
+        return FineTune(epochs=1)(model, data)
+
+    assert chain(Quantize(), tune)(model, data).quantization is None
 
 
 def test_layers_that_are_kept_stay_in_float32(tmp_path):
