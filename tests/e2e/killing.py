@@ -69,19 +69,19 @@ class Trial:
         return self.untouched and self.same and self.once
 
 
-def write_job(folder):
-    """Write a job of 40 parts, with bad rows in every fourth of them."""
+def write_job(folder, rows=PART_ROWS):
+    """Write a job of 40 parts of some rows, with bad ones in every fourth of them."""
     folder.mkdir(parents=True, exist_ok=True)
     artifact = write_artifact(folder / "artifact", table_contract(keys=("id",)))
     (folder / "data").mkdir()
     for part in range(PARTS):
-        x = numbers(PART_ROWS, seed=part)
+        x = numbers(rows, seed=part)
         if part % 4 == 0:
             x[part % 7 :: 50, 1] = np.nan
-        table = as_table(x, first_id=part * PART_ROWS)
+        table = as_table(x, first_id=part * rows)
         pq.write_table(table, folder / "data" / f"data-{part:03d}.parquet")
     tally = score(artifact, folder / "data", folder / "whole", batch_rows=BLOCK_ROWS)
-    assert tally.rows == PARTS * PART_ROWS
+    assert tally.rows == PARTS * rows
     assert tally.quarantined > 0
     return Job(artifact.path, folder / "data", folder / "whole")
 
