@@ -103,6 +103,7 @@ class Batches(keras.utils.PyDataset):
             parts: into how many it is divided. Where it does not divide, as the last one may not,
                 it is filled up with the rows that follow, those after the last being the first.
         """
+        index += self.skip
         start = index * self.batch_size
         size = -(-min(self.batch_size, self.split.rows - start) // parts)
         places = np.arange(start + number * size, start + (number + 1) * size) % self.split.rows

@@ -105,7 +105,7 @@ def fit_distributed(
             {} if teaching is None else teaching.manner,
         )
         if verbose:
-            stack.enter_context(_told(state, settings["epochs"]))
+            stack.enter_context(_told(state, settings.get("epochs", 30)))
         again = _train(ray.put(job), backend, workers, state, resume)
         told, arrays = read_state(state)
         # Made as the workers made theirs, so that weights are in the same order.

@@ -43,7 +43,7 @@ class FineTune:
             their squared error as a share of the mean square of the teacher's, the mean over the
             layers being added. Narrower ones are compared through a linear projection that is
             learned along and thrown away (Romero et al. 2015, "FitNets").
-        checkpoint: a folder that keeps the state after every epoch.
+        checkpoint: a folder that keeps the state after every epoch, and within.
         resume: go on from the state in `checkpoint`, if there is one.
         seed: gives the order of rows, the variation and the dropout.
         verbose: show a progress bar.

@@ -156,7 +156,8 @@ class Keeper(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(value)
         value = figures[self.monitor]
         # A validation loss may be infinite early on; the first epoch counts whatever it is.
-        if value < self._best or not self.best_weights or epoch <= self._settled:
+        better = value < self._best or math.isnan(self._best)
+        if better or not self.best_weights or epoch <= self._settled:
             self._best, self.best_epoch = value, epoch
             kept = self._trained if self._student is None else self._student
             self.best_weights = kept.get_weights()

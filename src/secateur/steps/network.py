@@ -81,6 +81,7 @@ class PruningNetwork(keras.Model):
         model = copied(graph.model)
         self.model = model if rounding is None else rounding.around(model)
         self._graph, self._decide, self._rounding = graph, decide, rounding
+        self._made: tuple[Plan, tuple[Note, ...]] | None = None
         self.selection = [gates[name] for name in sorted(gates)]
         self.names = tuple(sorted(gates))
         self.share = share
@@ -228,13 +229,16 @@ class PruningNetwork(keras.Model):
         return found
 
     def _settle(self) -> tuple[Plan, tuple[Note, ...]]:
+        if self._made is not None:
+            # What was trained on since is not decided, or measured, anew.
+            return self._made
         if self._decide is None:
             raise PlanError(
                 "this pruning network was made without a way to decide.",
                 where=self.name,
                 mend="Make it by Select(macs=0.5).network(model, data), or give decide=.",
             )
-        plan, measured = self._decide(self.wanted())
+        plan, measured = self._made = self._decide(self.wanted())
         chosen = np.ones(self._ends[-1], "float32")
         chosen[self._places] = plan.keep(self._graph)
         chosen[0] = 1.0

@@ -7,6 +7,7 @@ is taken at its word.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from secateur.errors import RecipeError
@@ -26,15 +27,20 @@ def check_order(steps: Sequence[Any], places: Sequence[str] | None = None) -> No
     Raises:
         RecipeError: naming both.
     """
-    for index, later in enumerate(steps):
-        for earlier in steps[:index]:
-            left = getattr(earlier, "leaves", None)
-            if left is not None and left not in getattr(later, "spares", {left}):
-                one, other = type(earlier).__name__, type(later).__name__
-                raise RecipeError(
-                    f"{one} leaves {left}, and {other} after it would undo that.",
-                    where=None if places is None else places[index],
-                    mend=f"Put {one} after {other}."
-                    if one != other
-                    else f"Leave one {one} out: the last one decides.",
-                )
+    # A chain is a step too.
+    flat = [(i, each) for i, step in enumerate(steps) for each in getattr(step, "steps", (step,))]
+    for (_, earlier), (index, later) in combinations(flat, 2):
+        left = getattr(earlier, "leaves", None)
+        if left is not None and not _spares(later, left):
+            one, other = type(earlier).__name__, type(later).__name__
+            back = getattr(later, "leaves", None)
+            turned = one != other and (back is None or _spares(earlier, back))
+            raise RecipeError(
+                f"{one} leaves {left}, and {other} after it would undo that.",
+                where=None if places is None else places[index],
+                mend=f"Put {one} after {other}." if turned else f"Leave {one} or {other} out.",
+            )
+
+
+def _spares(step: Any, left: str) -> bool:
+    return left in getattr(step, "spares", {left})

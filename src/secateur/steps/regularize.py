@@ -82,7 +82,7 @@ class Regularize:
         kinds: what may go; by default all kinds of units but `block` (see `plan`).
         heal: whether to heal after the cut, where that changes what the model gives.
         samples: how many training rows healing sees.
-        checkpoint: a folder that keeps the state after every epoch.
+        checkpoint: a folder that keeps the state after every epoch, and within.
         resume: go on from the state in `checkpoint`, if there is one.
         seed: gives the order of rows, the variation and the dropout.
         verbose: show a progress bar.

@@ -80,7 +80,7 @@ class Select:
             first, and the result's `quantization` has the ranges.
         heal: whether to heal after the cut; what is quantized is not.
         samples: how many training rows the criterion and healing see.
-        checkpoint: a folder that keeps the state after every epoch.
+        checkpoint: a folder that keeps the state after every epoch, and within.
         resume: go on from the state in `checkpoint`, if there is one.
         seed: gives the order of rows, the gates' draws, the variation and the dropout.
         verbose: show a progress bar.
@@ -205,7 +205,8 @@ class Select:
     ) -> PruningNetwork:
         """Return the pruning network around a copy of a model, to be trained as any Keras model.
 
-        What `Select` says of training does not count then: `compile` and `fit` say it.
+        What `Select` says of training does not count then, but for how much faster gates learn than
+        weights: `compile` and `fit` say the rest.
 
         Args:
             model: a built functional or Sequential model; it is untouched.
@@ -233,6 +234,8 @@ class Select:
         """Return what is to be trained, and notes of what was done to the model first."""
         name, share = self._budget()
         rounding, notes = None, ()
+        if self.quantize and data is None:
+            raise DataError("ranges start from data.", where=STEP, mend="Pass a Dataset.")
         if self.quantize:
             quantized = Quantize(samples=self.samples, seed=self.seed)(model, data)
             model, notes = quantized.model, quantized.notes
@@ -259,6 +262,7 @@ class Select:
             rounding=rounding,
             speed=self.gate_learning_rate / self.learning_rate,
             seed=self.seed,
+            asked=repr((name, self.runtime, self.batch, self.threads, self._options())),
         )
         return selecting, notes
 

@@ -39,6 +39,7 @@ class Selecting:
         epochs: how many epochs it has.
         speed: how much faster gates learn than weights.
         seed: for the gates' draws, and for dropout.
+        asked: what is asked of the plan, in words.
 
     Attributes:
         network: the network, once the training has begun.
@@ -55,6 +56,7 @@ class Selecting:
     epochs: int = 1
     speed: float = 1.0
     seed: int = 0
+    asked: str = ""
     network: PruningNetwork = field(init=False, repr=False)
 
     @property
@@ -72,9 +74,8 @@ class Selecting:
         """Return what tells this selection from another."""
         start = {name: values.tolist() for name, values in sorted(self.start.items())}
         rounded = self.rounding and self.rounding.quantization.to_json()
-        return repr(
-            (self.kind.__name__, start, self.share, self.steps, self.speed, self.seed, rounded)
-        )
+        told = (self.share, self.asked, self.steps, self.speed, self.seed, rounded)
+        return repr((self.kind.__name__, start, *told))
 
     def around(self, steps: int) -> PruningNetwork:
         """Return the network, whose gates settle in so many steps."""

@@ -73,7 +73,7 @@ class Sparsify:
             of which no kernel is left are masked as well, with the last update.
         round_to: widths after that cut are multiples of it.
         runtime: `onnxruntime`, `openvino` or `litert` to measure what the zeros buy in time.
-        checkpoint: a folder that keeps the state after every epoch.
+        checkpoint: a folder that keeps the state after every epoch, and within.
         resume: go on from the state in `checkpoint`, if there is one.
         seed: gives the order of rows, the variation, the dropout and the chance of `set`.
         verbose: show a progress bar.

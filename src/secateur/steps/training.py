@@ -115,7 +115,8 @@ def fit(
             gives a weight to each class by name.
         augment: what to vary in the training rows: arguments of `augmentation`, or True for its
             defaults.
-        checkpoint: a folder that keeps the state after every epoch, and within.
+        checkpoint: a folder that keeps the state after every epoch, and within; with PyTorch, and
+            with several workers, after epochs alone.
         resume: go on from the state in `checkpoint` if there is one.
         checkpoint_seconds: within an epoch, the state is saved so often.
         seed: gives the order of rows, the variation and the dropout.
@@ -151,7 +152,7 @@ def fit(
         augment=changes,
         class_weights=class_weights,
         one_hot=one_hot,
-        workers=_workers(data, changes),
+        workers=_workers(data, changes) if replica.workers == 1 else 0,
     )
     judged = None
     if data.validation.rows:
@@ -179,6 +180,8 @@ def fit(
     seeded = seeding(twin, seed, replica.rank)
     # What is seeded by the epoch, or shared by several, goes on from the end of one.
     within = replica.workers == 1 and not seeded
+    # What learns around the copy may keep it inside, or have weights of its own.
+    alone, student = learner is twin, getattr(learner, "student", None)
     keeper = Keeper(
         batches,
         monitor="loss" if judged is None else "val_loss",
@@ -187,7 +190,7 @@ def fit(
         identity=_identity(model, data, *settings, *(each.identity for each in more)),
         advice=f"Lower learning_rate, now {learning_rate:g}, or check the inputs.",
         settled=max((each.settled for each in more), default=0),
-        student=None if learner is twin else twin,
+        student=student,
         writes=replica.rank == 0,
         seconds=checkpoint_seconds if within else math.inf,
     )
@@ -196,7 +199,7 @@ def fit(
     early = [*seeded, *replica.callbacks(twin)]
     try:
         for begin, end in _stretches(first, keeper.steps, epochs):
-            if keeper.stopped:
+            if keeper.stopped or learner.stop_training:
                 break
             batches.skip = keeper.steps
             with own_randomness():
@@ -219,7 +222,7 @@ def fit(
         for each in bar:
             each.stop()
     trained = copied(model)
-    trained.set_weights(keeper.best_weights)
+    (trained if alone or student is not None else learner).set_weights(keeper.best_weights)
     curve = Curve(
         {name: tuple(values) for name, values in keeper.history.items()},
         keeper.best_epoch,

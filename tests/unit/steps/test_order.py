@@ -44,11 +44,17 @@ def test_orders_that_make_sense_are_taken(steps):
         (SPARSIFY, Factorize(macs=0.5)),
         (SPARSIFY, Quantize(epochs=1)),
         (SPARSIFY, FineTune(), QUANTIZE),
+        (chain(Prune(macs=0.5), QUANTIZE), FineTune()),
     ],
 )
 def test_a_step_that_would_undo_another_is_refused(steps):
     with pytest.raises(RecipeError, match="would undo that"):
         chain(*steps)
+
+
+def test_the_mend_is_not_refused_as_well():
+    with pytest.raises(RecipeError, match="Leave Sparsify or Quantize out"):
+        chain(SPARSIFY, Quantize(epochs=1))
 
 
 def test_a_recipe_says_where(tmp_path):
