@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 HUB := .venv-hub
 BACKENDS := .venv-backends
 # How many processes the tests are divided among; each takes a core and a gigabyte.
-WORKERS ?= 2
+WORKERS ?= 3
 # Training small convolutional nets is faster without oneDNN; logs stay quiet.
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test laws quick hub backends lint format bench docs examples clean
+.PHONY: help demo test long laws quick hub backends lint format bench docs examples clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,13 +32,16 @@ demo: $(VENV)/.demo  ## run the main job on real data and print where the report
 	$(BIN)/secateur demo
 
 test: $(VENV)/.dev  ## run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not long"
+
+long: $(VENV)/.dev  ## run the tests that take minutes: Ray clusters, kills, every page of the documentation
+	$(BIN)/python -m pytest -m long
 
 laws: $(VENV)/.dev  ## try every step on every wiring; takes long
 	WHOLE_ZOO=1 $(BIN)/python -m pytest tests/laws tests/unit/steps
 
 quick: $(VENV)/.dev  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(BIN)/python -m pytest -m "not slow and not long and not browser"
 
 $(HUB)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)

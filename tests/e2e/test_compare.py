@@ -106,6 +106,7 @@ def test_a_comparison_comes_through_though_a_contender_fails(home, capfd, tmp_pa
     assert third.entrants[0].trials[0].macs == first.macs
 
 
+@pytest.mark.long
 def test_where_nobody_comes_through_that_is_an_error(home, capfd, tmp_path):
     only = '{"broken": [{"prune": {"macs": 0.5, "keep": ["nothing*"]}}]}'
     change = ("--set", f"compare.contenders={only}", "--set", "compare.seeds=[0]")
@@ -130,6 +131,7 @@ def test_other_data_is_refused(home, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.long
 def test_a_killed_comparison_goes_on(home, tmp_path):
     long = {"long": [{"finetune": {"epochs": 60}}]}
     tree = {**STRIPES, "compare": {**STRIPES["compare"], "seeds": [0], "contenders": long}}

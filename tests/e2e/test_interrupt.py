@@ -15,7 +15,7 @@ from PIL import Image
 
 from unit.scoring.artifacts import table_contract, write_artifact, write_parquet_files
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # A shell starts background jobs with ctrl-C switched off, and their children inherit that.
 PROGRAM = (

@@ -31,7 +31,7 @@ def test_local_job(job, tmp_path, seed):
     assert trial.good, trial
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_driver_of_a_ray_job(job, tmp_path, cluster, seed):
     out, there = tmp_path / "out", {"engine": "ray", "address": cluster.address}
@@ -43,7 +43,7 @@ def test_driver_of_a_ray_job(job, tmp_path, cluster, seed):
     assert trial.good, trial
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_worker_of_a_ray_job(job, tmp_path, cluster, seed):
     there = {"engine": "ray", "address": cluster.address}

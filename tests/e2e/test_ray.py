@@ -25,7 +25,7 @@ from e2e.killing import (
 from secateur.scoring.score import score
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,9 @@ def test_death_of_a_node(tmp_path, there, cluster):
     assert len(entries(tmp_path / "out")) == 40
 
 
-def test_interrupt_leaves_a_job_that_the_local_engine_can_end(job, tmp_path, there):
+def test_interrupt_leaves_a_job_that_the_local_engine_can_end(tmp_path, there):
+    # Long enough to be interrupted.
+    job = write_job(tmp_path / "job", rows=1_000)
     out = tmp_path / "out"
     process = start(job, out, **there)
     wait_for(out, 5, process)

@@ -58,7 +58,7 @@ def do(words):
     assert not caught.value.code, words
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
 def test_examples_of_a_page_run_one_after_the_other(page, things, tmp_path, monkeypatch):
     if page in TRANSLATED:

@@ -127,7 +127,7 @@ target: {name: y, classes: [0, 1]}
         ("kind: table\nkind: image", "the key 'kind' stands twice"),
         ("a: &x [1]\nb: *x", "line 1: anchors are not read"),
         ("kind: !!python/object:os.system table", "the tag .* is not read"),
-        ("[" * 100_000, "line 1: more than 50 levels"),
+        ("[" * 100_000, "line 1: (more than 50 levels|exceeded max)"),
         ("kind: table\ncolums: []", "colums"),
         ("kind: table\ncolumns: [{kind: numeric, name: x, low: a, high: 1}]", "0.numeric.low"),
         ("kind: table\ncolumns: [{kind: numeric, name: x, low: 0, high: .inf}]", "high"),

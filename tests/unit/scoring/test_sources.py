@@ -62,7 +62,7 @@ def test_broken_files_of_a_bucket_are_quarantined(artifact, bucket, tmp_path):
     assert_scores_of(tmp_path / "out", x)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["parquet", "csv", "image", "tar"])
 def test_a_store_that_goes_away_stops_the_job_and_loses_nothing(bucket, own_server, tmp_path, kind):
     table = table_contract(keys=("id",))
