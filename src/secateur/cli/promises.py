@@ -19,7 +19,7 @@ from secateur.cli.told import (
     RunTold,
 )
 from secateur.cli.told_artifacts import SealTold, SignTold, VerifyTold, WrittenTold
-from secateur.job.rehearsal import Rehearsal
+from secateur.job.rehearsed import Rehearsal
 from secateur.scoring.findings import DataCheck
 from secateur.scoring.rehearsal import ScoreRehearsal
 from secateur.scoring.tally import Tally
