@@ -1,4 +1,6 @@
 import keras
+import numpy as np
+import onnx
 import pytest
 from keras import layers
 
@@ -24,8 +26,15 @@ def latency(ms):
     return Latency(runtime="onnxruntime", batch=1, threads=1, median_ms=ms, p95_ms=ms, runs=1)
 
 
+def elements(path):
+    """Return how many elements the kernels of an exported file have."""
+    kernels = [each for each in onnx.load(path).graph.initializer if len(each.dims) == 2]
+    return sum(int(np.prod(each.dims)) for each in kernels)
+
+
 @pytest.fixture
 def graph():
+    keras.utils.set_random_seed(0)
     i = keras.Input((64,))
     x = layers.Dense(256, name="a")(i)
     x = layers.Dense(256, name="b")(x)
@@ -34,11 +43,11 @@ def graph():
 
 @pytest.fixture
 def raced(monkeypatch):
-    """Let time be the size of the exported file, and something that no cut saves."""
+    """Let time be what the table says of the exported file, and something that no cut saves."""
     runs = []
 
     def race(paths, **_):
-        runs.append({name: path.stat().st_size + raced.fixed for name, path in paths.items()})
+        runs.append({name: elements(path) + raced.fixed for name, path in paths.items()})
         return {name: latency(size / 1e5) for name, size in runs[-1].items()}
 
     raced.fixed = 0
@@ -49,7 +58,7 @@ def raced(monkeypatch):
 
 
 def test_a_missed_budget_corrects_the_plan(graph, raced):
-    raced.fixed = 100_000
+    raced.fixed = 25_000
     found = plan_for_latency(graph, observe(graph), 0.5)
     assert 0.475 <= found.ratio <= 0.5
     assert 1 <= found.corrections <= 5
@@ -60,13 +69,14 @@ def test_a_missed_budget_corrects_the_plan(graph, raced):
 
 
 def test_a_plan_that_meets_its_budget_is_measured_once(graph, raced):
-    found = plan_for_latency(graph, observe(graph), 0.5)
+    # Widths in eights are too coarse for these few layers to come within the slack for certain.
+    found = plan_for_latency(graph, observe(graph), 0.5, round_to=1)
     assert found.corrections == 0
     assert len(raced.runs) == 1
 
 
 def test_a_budget_that_cannot_be_met_names_the_best_that_was_measured(graph, raced):
-    raced.fixed = 10_000_000
+    raced.fixed = 2_500_000
     with pytest.raises(BudgetError, match=r"best that was measured is 9\d\.\d% of the model's"):
         plan_for_latency(graph, observe(graph), 0.5)
     raced.fixed = 0
