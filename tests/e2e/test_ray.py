@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from e2e.killing import (
     wait_for,
     write_job,
 )
+from secateur.formats.archive import pack
+from secateur.formats.artifact import Artifact
 from secateur.scoring.score import score
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -181,7 +184,7 @@ def test_packages_of_other_versions_are_refused(job, tmp_path, cluster):
     before = """
 from secateur.scoring import worker
 versions = worker.versions
-worker.versions = lambda: versions() | {"pyarrow": "0.1"}
+worker.versions = lambda runtime: versions(runtime) | {"pyarrow": "0.1"}
 """
     kind, _, said = inside(job, tmp_path / "out", "pass", cluster, before).split(" | ")
     assert kind == "SecateurError"
@@ -244,3 +247,10 @@ def test_no_cluster_at_the_address(job, tmp_path):
     )
     last = done.stderr.strip().splitlines()[-1]
     assert "no Ray cluster lets this process in at '127.0.0.1:9'" in last
+
+
+def test_a_packed_artifact_goes_to_the_workers(job, tmp_path, cluster):
+    packed = pack(Artifact.open(job.artifact).files, tmp_path / "model.secateur")
+    said = inside(replace(job, artifact=packed), tmp_path / "out", "pass", cluster)
+    assert json.loads(said)["parts"] == 40
+    assert same_bytes(tmp_path / "out", job.whole)

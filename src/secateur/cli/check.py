@@ -11,8 +11,10 @@ import typer
 from secateur.cli import out as sink
 from secateur.cli.exits import TOO_MANY_BAD, UNUSABLE
 from secateur.cli.score import share
+from secateur.cli.trusted import Identity, PassphraseFile, secret
 
 if TYPE_CHECKING:
+    from secateur.formats.sealing import Secret
     from secateur.scoring.findings import DataCheck
 
 _WAYS = {
@@ -57,6 +59,8 @@ def check(
     all_columns: Annotated[
         bool, typer.Option("--all", help="Show columns that do not differ as well.")
     ] = False,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Tell how data differs from the training data, without scoring it.
@@ -78,7 +82,8 @@ def check(
         def tick(seen: int, parts: int, of: int) -> None:
             progress.update(task, rows=seen, parts=parts, all=of)
 
-        found = check_data(data, _contract(contract), keys=key or None, rows=rows, progress=tick)
+        known = _contract(contract, secret(identity, passphrase_file))
+        found = check_data(data, known, keys=key or None, rows=rows, progress=tick)
     if json:
         sink.as_json(found.model_dump(mode="json"))
     else:
@@ -90,14 +95,14 @@ def check(
         raise typer.Exit(TOO_MANY_BAD)
 
 
-def _contract(path: Path) -> Any:
+def _contract(path: Path, key: Secret | None) -> Any:
     from secateur.data.contract import Contract
     from secateur.errors import ContractError
     from secateur.formats.artifact import Artifact
 
     if path.suffix in (".json", ".yaml", ".yml"):
         return Contract.load(path)
-    contract = Artifact.open(path).contract
+    contract = Artifact.open(path, secret=key).contract
     if contract is None:
         raise ContractError(
             "the artifact has no contract.", where=path, mend="Name a contract's file instead."

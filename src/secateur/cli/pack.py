@@ -27,7 +27,8 @@ def pack(
     from secateur.formats.artifact import Artifact
     from secateur.formats.store import ENDING
 
-    out = out or artifact.with_name(artifact.name + ENDING)
+    here = artifact.resolve()
+    out = out or here.with_name(here.name + ENDING)
     if out.exists():
         raise OutputError("it exists already.", where=out, mend="Name another file.")
     with sink.waiting("packing"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secateur.cli import out as sink
 
@@ -16,13 +14,13 @@ _SHOWN = 5
 
 
 def rehearse_scoring(
-    artifact: Artifact, data: str | Query, out: Path, *, keys: Sequence[str] | None, json: bool
+    artifact: Artifact, data: str | Query, out: str, *, json: bool, **asked: Any
 ) -> None:
     """Count the parts, score the first rows, and tell what was found. Nothing is written."""
     from secateur.scoring.rehearsal import rehearse
 
     with sink.waiting("looking"):
-        found = rehearse(artifact, data, out, keys=keys or None)
+        found = rehearse(artifact, data, out, **asked)
     if json:
         sink.as_json(found)
         return

@@ -118,11 +118,15 @@ def score(
         signed_by=signer(signed_by, certificates),
     )
     allowed = None if max_bad is None else share(max_bad)
+    if order_by is not None and query is None:
+        raise SecateurError("--order-by is of a query, and there is none.", mend="Give --query.")
     source = data if query is None else _query(data, query, order_by)
     if dry_run:
         from secateur.cli.rehearsal import rehearse_scoring
 
-        rehearse_scoring(opened, source, Path(out), keys=key, json=json)
+        columns = "all" if append else "keys"
+        asked = {"keys": key or None, "columns": columns, "runtime": runtime}
+        rehearse_scoring(opened, source, out, json=json, **asked)
         return
     columns = (
         "{task.description}",

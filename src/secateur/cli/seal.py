@@ -45,8 +45,9 @@ def seal(
     from secateur.formats.artifact import Artifact
     from secateur.formats.store import ENDING
 
-    named = artifact.name if artifact.suffix == ENDING else artifact.name + ENDING
-    out = out or artifact.with_name(named + sealing.SEALED_ENDING)
+    here = artifact.resolve()
+    named = here.name if here.suffix == ENDING else here.name + ENDING
+    out = out or here.with_name(named + sealing.SEALED_ENDING)
     if out.exists():
         raise OutputError("it exists already.", where=out, mend="Name another file.")
     given = list(recipients or [])

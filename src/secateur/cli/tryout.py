@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secateur.cli import out as sink
+from secateur.cli.trusted import Identity, PassphraseFile, secret
 
 
 def tryout(
@@ -21,6 +22,8 @@ def tryout(
             metavar="ARTIFACT",
         ),
     ] = None,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="The port; by default one that is free.")
     ] = 0,
@@ -34,10 +37,14 @@ def tryout(
     are dropped, chosen or taken by the webcam; they go through the same checks as when data is
     scored, and nothing is written to the disk.
     """
+    from secateur.formats.artifact import Artifact
     from secateur.serving.server import Server
 
+    key = secret(identity, passphrase_file)
     with sink.waiting("opening"):
-        server = Server(artifact, beside, port=port)
+        opened = Artifact.open(artifact, secret=key)
+        other = None if beside is None else Artifact.open(beside, secret=key)
+        server = Server(opened, other, port=port)
     sink.result(server.url)
     sink.say("Press ctrl-C to stop.")
     if browser:

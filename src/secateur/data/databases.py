@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,6 +102,14 @@ def cut(query: Query, *, rows: int = RANGE_ROWS) -> list[Range]:
     return [Range(query, *one) for one in zip(lows, highs, counts, strict=True)]
 
 
+def resolved(query: Query) -> Query:
+    """Return a query of which a file is named from the root, for other processes to find."""
+    if not query.uri.startswith("duckdb:"):
+        return query
+    file = Path(urlsplit(query.uri).path.removeprefix("/")).resolve()
+    return replace(query, uri=f"duckdb:///{file}")
+
+
 def columns_of(query: Query) -> list[str]:
     """Return the names of a query's columns.
 
@@ -173,7 +181,8 @@ def _connect(query: Query) -> Any:
         ) from error
     file = path.removeprefix("/")
     if not Path(file).is_file():
-        raise DataError("there is no such file.", where=file or query.uri)
+        # Not of the data: a job must not go on as if rows were bad, and another node may have it.
+        raise StoreError("there is no such file.", where=file or query.uri)
     return dbapi.connect(
         driver=adbc_driver_duckdb.driver_path(),
         entrypoint="duckdb_adbc_init",

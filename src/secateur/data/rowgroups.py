@@ -150,10 +150,12 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 def _read(part: Part, number: int, columns: list[str]) -> pa.Table:
     if part.kind == "parquet":
-        with pq.ParquetFile(part.file) as file:
+        with pq.ParquetFile(part.file, page_checksum_verification=True) as file:
             return file.read_row_group(number, columns=columns, use_threads=False)
     with pa.OSFile(str(part.file)) as source:
         batch = pa.ipc.open_file(source).get_batch(number)
+        # An offset that a broken file gets wrong would else be followed out of the file.
+        batch.validate(full=True)
         return pa.Table.from_batches([batch]).select(columns)
 
 

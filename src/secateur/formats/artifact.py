@@ -42,7 +42,7 @@ from secateur.formats.manifest import (
 )
 from secateur.formats.opening import Secret, open_store
 from secateur.formats.signing import Signer, check_signature
-from secateur.formats.store import FolderStore, Store, read_text
+from secateur.formats.store import FolderStore, Store, ZipStore, read_text
 
 __all__ = [
     "CONTRACT",
@@ -99,9 +99,14 @@ class Artifact:
         return self.path / MODEL
 
     @property
+    def sealed(self) -> bool:
+        """Whether it was sealed, and is open in memory alone."""
+        return isinstance(self.files, ZipStore) and self.files.content is not None
+
+    @property
     def model_sha256(self) -> str:
         """The hash of the ONNX file, as the manifest states it."""
-        return self._entry(MODEL).sha256
+        return self.entry(MODEL).sha256
 
     @property
     def bytes(self) -> int:
@@ -117,7 +122,7 @@ class Artifact:
         Raises:
             ArtifactError: the artifact has no such file, or it is not what the manifest says.
         """
-        entry = self._entry(name)
+        entry = self.entry(name)
         try:
             with self.files.stream(name) as stream:
                 content = stream.read(entry.bytes + 1)
@@ -129,7 +134,12 @@ class Artifact:
             raise changed(self.files, name)
         return content
 
-    def _entry(self, name: str) -> FileEntry:
+    def entry(self, name: str) -> FileEntry:
+        """Return what the manifest says of a file.
+
+        Raises:
+            ArtifactError: the artifact has no such file.
+        """
         for entry in self.manifest.files:
             if entry.path == name:
                 return entry

@@ -54,13 +54,13 @@ class Predictor:
         """
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
         self.runtime, self.rows = runtime, rows
+        content = model_bytes(self.artifact, runtime)
         if runtime == "onnxruntime":
-            where, content = self.artifact.files.where(MODEL), self.artifact.read(MODEL)
-            check_onnx(content, where)
+            where = self.artifact.files.where(MODEL)
             session = open_session(content, threads=threads, where=where)
             self._run: Run = partial(_run, session, self.manifest.outputs[0].name)
         else:
-            self._run = OneForEach(model_file(self.artifact, runtime), runtime, threads, rows)
+            self._run = OneForEach(content, runtime, threads, rows)
 
     @property
     def manifest(self) -> Manifest:
@@ -108,9 +108,9 @@ class OneForEach:
     Such a runner is made for one number of rows; fewer rows are filled up with rows of zeros.
     """
 
-    def __init__(self, path: Path, runtime: str, threads: int, rows: int = 1):
-        """Open the first one, so that a file that cannot be opened says so at once."""
-        self._open = partial(open_runner, path, runtime, threads)
+    def __init__(self, model: Path | bytes, runtime: str, threads: int, rows: int = 1):
+        """Open the first one, so that a model that cannot be opened says so at once."""
+        self._open = partial(open_runner, model, runtime, threads)
         self._own = threading.local()
         self._own.runner = self._open()
         self._own.rows = self._rows = rows
@@ -128,21 +128,23 @@ class OneForEach:
         return np.array(own.runner.run(filled)[0][:rows])
 
 
-def model_file(artifact: Artifact, runtime: str) -> Path:
-    """Return the file of an artifact that a runtime opens.
+def model_bytes(artifact: Artifact, runtime: str) -> bytes:
+    """Return what a runtime opens of an artifact: the very bytes that were checked.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: there is no such file, or it is not what it should be.
     """
     if runtime != "litert":
-        return artifact.model_path
+        content = artifact.read(MODEL)
+        check_onnx(content, artifact.files.where(MODEL))
+        return content
     if not any(entry.path == LITERT for entry in artifact.manifest.files):
         raise ArtifactError(
             f"the artifact holds no {LITERT}, which LiteRT needs.",
             where=artifact.path,
             mend="Export the model with `litert=True`, or use another runtime.",
         )
-    return artifact.path / LITERT
+    return artifact.read(LITERT)
 
 
 def _named(inputs: tuple[Input, ...], feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

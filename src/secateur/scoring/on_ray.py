@@ -23,9 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from secateur.data.databases import resolved
 from secateur.errors import MissingExtraError, SecateurError
 from secateur.files import PARTIAL, sync
-from secateur.formats.artifact import Artifact
+from secateur.formats.artifact import MODEL, Artifact
 from secateur.formats.quiet import quiet
 from secateur.scoring.ledger import Entry, part_path, quarantine_path
 from secateur.scoring.pieces import Piece
@@ -356,6 +357,9 @@ def _work(number: int, piece: Piece) -> Work:
     root = Path(piece.part.root)
     if local := root.is_dir():
         piece = replace(piece, part=replace(piece.part, root=str(root.resolve())))
+    if (one := piece.part.range) is not None:
+        one = replace(one, query=resolved(one.query))
+        piece = replace(piece, part=replace(piece.part, range=one))
     return Work(number, piece, piece.stamp, local)
 
 
@@ -377,7 +381,7 @@ def _adopt(folder: Path, out: Path, entry: Entry) -> None:
 
 def _estimate(ray: Any, scorer: Scorer) -> int:
     """Return the memory of a part, but not so much that a node cannot use all its cores."""
-    wanted = _BASE_BYTES + _MODEL_TIMES * scorer.predictor.artifact.model_path.stat().st_size
+    wanted = _BASE_BYTES + _MODEL_TIMES * scorer.predictor.artifact.entry(MODEL).bytes
     shares = [int(node.get("memory", 0) / node["CPU"]) for node in _nodes(ray)]
     return max(1, min([wanted, *shares]))
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from secateur.data.databases import Query
-from secateur.data.encode import missing_column
-from secateur.data.sources import Part, find_parts, names_of
-from secateur.errors import ArtifactError, ContractError, DataError, OutputError, SecateurError
+from secateur.data.sources import Part, find_parts
+from secateur.errors import DataError, OutputError, SecateurError
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
+from secateur.scoring.answers import Carry
+from secateur.scoring.asked import check_apart, check_carried, check_out, contract_of, fault_of
 from secateur.scoring.ledger import LEDGER, Entry, Job
 from secateur.scoring.pieces import Piece, cut
-from secateur.scoring.scorer import Scorer
+from secateur.scoring.scorer import Scorer, usual_chunk
 
 ROWS = 1000
 
@@ -55,6 +57,8 @@ def rehearse(
     out: str | Path,
     *,
     keys: Sequence[str] | None = None,
+    columns: Carry = "keys",
+    runtime: str = "onnxruntime",
     rows: int = ROWS,
 ) -> ScoreRehearsal:
     """Look at a scoring job before it is done: every file's columns, and some rows through all.
@@ -64,6 +68,8 @@ def rehearse(
         source: raw data as `score` takes it.
         out: the folder that the scores would go to.
         keys: columns to carry over; where None, those of the contract.
+        columns: what is to stand beside the predictions: the "keys", or "all" columns.
+        runtime: what is to run the model.
         rows: how many rows, the first ones, are scored to see whether that works.
 
     Raises:
@@ -73,17 +79,22 @@ def rehearse(
         OutputError: `out` holds something else than this job.
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
-    contract = artifact.contract
-    if contract is None or contract.kind == "array":
-        raise ArtifactError(
-            "the artifact has no contract for files of raw data.",
-            where=artifact.path,
-            mend="Export the model with a contract, or with the data that it was trained on.",
-        )
+    contract = contract_of(artifact)
     kept = contract.keys if keys is None else tuple(keys)
+    check_carried(kept, columns, contract)
+    check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
-    scorer = Scorer(Predictor(artifact), contract, kept, block_rows=rows)
-    done = _done(Path(out), artifact)
+    check_apart(Path(out), source, parts)
+    named = "onnxruntime" if runtime == "auto" else runtime
+    predictor = Predictor(artifact, runtime=named, rows=usual_chunk(contract))
+    scorer = Scorer(predictor, contract, kept, block_rows=rows, carry=columns)
+    asked = {
+        "model": artifact.model_sha256,
+        "contract": contract.fingerprint(),
+        "keys": kept,
+        "columns": columns,
+    }
+    done = _done(Path(out), asked)
     faults = {} if contract.kind == "image" else _faults(parts, scorer)
     if len(faults) == len(parts):
         raise next(iter(faults.values()))
@@ -106,17 +117,8 @@ def rehearse(
 
 def _faults(parts: Sequence[Part], scorer: Scorer) -> dict[str, SecateurError]:
     """Return what is wrong with files, by their paths."""
-    found: dict[str, SecateurError] = {}
-    for part in parts:
-        try:
-            names = names_of(part, contract=scorer.contract)
-        except DataError as error:
-            found[part.path] = error
-            continue
-        missing = [name for name in scorer.columns if name not in names]
-        if missing:
-            found[part.path] = ContractError(missing_column(missing[0], names), where=part.file)
-    return found
+    found = {part.path: fault_of(part, scorer) for part in parts}
+    return {path: error for path, error in found.items() if error is not None}
 
 
 def _tried(pieces: Sequence[Piece], scorer: Scorer) -> tuple[int, Counter[str]]:
@@ -131,7 +133,7 @@ def _tried(pieces: Sequence[Piece], scorer: Scorer) -> tuple[int, Counter[str]]:
     return 0, Counter()
 
 
-def _done(out: Path, artifact: Artifact) -> set[tuple[str, int]]:
+def _done(out: Path, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
     """Return the parts that an earlier run of the job has done."""
     ledger = out / LEDGER
     if not ledger.is_file():
@@ -156,9 +158,10 @@ def _done(out: Path, artifact: Artifact) -> set[tuple[str, int]]:
             where=ledger,
             mend="Name another output folder.",
         ) from error
-    if job.model != artifact.model_sha256:
+    other = next((name for name, value in asked.items() if getattr(job, name) != value), None)
+    if other is not None:
         raise OutputError(
-            "the folder belongs to a job of another model.",
+            f"the folder belongs to a job of another {other}.",
             where=out,
             mend="Name another output folder.",
         )

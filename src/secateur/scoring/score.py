@@ -9,17 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from secateur.data.contract import Contract
 from secateur.data.databases import Query
-from secateur.data.encode import missing_column
-from secateur.data.places import REQUESTS, Place, is_remote
-from secateur.data.sources import Part, find_parts, names_of
+from secateur.data.places import REQUESTS, Place
+from secateur.data.sources import Part, find_parts
 from secateur.errors import (
     ArtifactError,
-    ContractError,
-    DataError,
     OutputError,
     SecateurError,
     TooManyBadRowsError,
@@ -28,7 +24,17 @@ from secateur.files import write_whole
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
 from secateur.formats.runners import check_runtime
-from secateur.scoring.answers import Carry, Probability, demand_free
+from secateur.scoring.answers import Carry, Probability
+from secateur.scoring.asked import (
+    check_apart,
+    check_carried,
+    check_columns,
+    check_engine,
+    check_options,
+    check_out,
+    check_written,
+    contract_of,
+)
 from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger, job_in
 from secateur.scoring.local import run_local
 from secateur.scoring.on_ray import run_ray
@@ -115,17 +121,23 @@ def score(
     """
     began = time.perf_counter()
     cores = _threads(threads)
-    _check_options(batch_rows, max_bad)
-    _check_engine(engine, address, memory)
-    _check_written(columns, compression)
+    check_options(batch_rows, max_bad)
+    check_engine(engine, address, memory)
+    check_written(columns, compression)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
-    contract = _contract_of(artifact)
+    contract = contract_of(artifact)
+    if engine == "ray" and artifact.sealed:
+        raise ArtifactError(
+            "a sealed artifact is not sent to a cluster, where it would lie open.",
+            where=artifact.path,
+            mend="Use the local engine, or open it first: secateur open ARTIFACT FOLDER.",
+        )
     keys = contract.keys if keys is None else tuple(keys)
-    _check_carried(keys, columns, contract)
-    _check_out(out)
+    check_carried(keys, columns, contract)
+    check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
     out = Path(out)
-    _check_apart(out, source, parts)
+    check_apart(out, source, parts)
     if runtime != "auto":
         check_runtime(runtime)
     scorer = Scorer(
@@ -137,7 +149,7 @@ def score(
         carry=columns,
         compression=compression,
     )
-    _check_columns(parts, scorer, contract)
+    check_columns(parts, scorer)
     pieces = cut(parts)
     setup = _setup(scorer, pieces, out, runtime, threads, cores)
     scorer = _set_up(scorer, setup)
@@ -183,7 +195,7 @@ def score(
             rows_per_second=round((ledger.counts["rows"] - before) / seconds, 1),
             runtime=setup.runtime,
             chunk=setup.chunk or usual_chunk(contract),
-            threads=setup.threads,
+            threads=(threads or 0) if engine == "ray" else setup.threads,
             tried=setup.tried,
         )
         write_whole(out / TALLY, tally.model_dump_json(indent=2) + "\n")
@@ -250,44 +262,6 @@ def _check_share(ledger: Ledger, max_bad: float | None, pieces: int) -> None:
         )
 
 
-def _contract_of(artifact: Artifact) -> Contract:
-    contract = artifact.contract
-    if contract is None:
-        raise ArtifactError(
-            "the artifact has no contract, so raw data cannot be read for it.",
-            where=artifact.path,
-            mend="Export the model with `contract=`, or use Predictor on arrays.",
-        )
-    if contract.kind == "array":
-        raise ArtifactError(
-            "the model was trained on arrays, which no file of raw data holds.",
-            where=artifact.path,
-            mend="Use Predictor on arrays, or train on files.",
-        )
-    if contract.target is None:
-        raise ArtifactError("the contract says nothing of a target.", where=artifact.path)
-    return contract
-
-
-def _check_engine(engine: str, address: str | None, memory: int | None) -> None:
-    if engine not in ("local", "ray"):
-        raise SecateurError(f"there is no engine {engine!r}.", mend="Use 'local' or 'ray'.")
-    for name, value in (("address", address), ("memory", memory)):
-        if value is not None and engine == "local":
-            raise SecateurError(
-                f"`{name}` is {value!r}, and the local engine has none.", mend="Use engine 'ray'."
-            )
-    if memory is not None and memory < 1:
-        raise SecateurError(f"`memory` is {memory}.", mend="Give 1 byte or more.")
-
-
-def _check_options(batch_rows: int | None, max_bad: float | None) -> None:
-    if batch_rows is not None and batch_rows < 1:
-        raise SecateurError(f"`batch_rows` is {batch_rows}.", mend="Give 1 or more.")
-    if max_bad is not None and not 0 <= max_bad <= 1:
-        raise SecateurError(f"`max_bad` is {max_bad}.", mend="Give a share from 0 to 1.")
-
-
 def _threads(threads: int | None) -> int:
     if threads is None:
         return os.cpu_count() or 1
@@ -296,69 +270,7 @@ def _threads(threads: int | None) -> int:
     return threads
 
 
-def _check_written(columns: str, compression: str) -> None:
-    if columns not in get_args(Carry):
-        raise SecateurError(f"`columns` is {columns!r}.", mend="Give 'keys' or 'all'.")
-    if compression not in get_args(Compression):
-        known = ", ".join(get_args(Compression))
-        raise SecateurError(f"there is no compression {compression!r}.", mend=f"Give {known}.")
-
-
-def _check_carried(keys: tuple[str, ...], columns: Carry, contract: Contract) -> None:
-    if (keys or columns == "all") and contract.kind == "image":
-        raise ContractError(
-            "images have no key columns, nor others, to carry over.",
-            mend="The path of each is in the column `source`.",
-        )
-    demand_free(keys, contract)
-
-
-def _check_out(out: str | Path) -> None:
-    if is_remote(out):
-        raise OutputError(
-            "scores are written to a disk, not to a store.",
-            where=out,
-            mend="Name a folder here, and copy it when the job is done.",
-        )
-
-
-def _check_apart(out: Path, source: str | Path | Query, parts: Sequence[Part]) -> None:
-    """Raise where the scores would be found as data when the job is started again."""
-    root = parts[0].home
-    if isinstance(root, Place):
-        return
-    deep = Path(str(source).removeprefix("file://")).is_dir() or "**" in str(source)
-    if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
-        raise OutputError(
-            "the output folder is inside the source.",
-            where=out,
-            mend="Name a folder outside it.",
-        )
-
-
 def _address(part: Part) -> str:
     """Return where the source is, in the same words each time."""
     home = part.home
     return str(home) if isinstance(home, Place) else str(home.resolve())
-
-
-def _check_columns(parts: Sequence[Part], scorer: Scorer, contract: Contract) -> None:
-    """Raise where no file can be read, or none has the columns: then the job itself is wrong."""
-    if contract.kind == "image":
-        return
-    first: SecateurError | None = None
-    for part in parts:
-        try:
-            names = names_of(part, contract=contract)
-        except DataError as error:
-            first = first or error
-            continue
-        if scorer.carry == "all":
-            demand_free(names, contract, part.file)
-        missing = [name for name in scorer.columns if name not in names]
-        if not missing:
-            return
-        if first is None or not isinstance(first, ContractError):
-            first = ContractError(missing_column(missing[0], names), where=part.file)
-    if first is not None:
-        raise first

@@ -45,7 +45,7 @@ class Tally(BaseModel):
         rows_per_second: the rows that this run did, scored or quarantined, a second.
         runtime: what ran the model.
         chunk: how many rows went through it at once.
-        threads: how many cores this run used.
+        threads: how many cores this run used; 0 for all of a cluster.
         tried: what was measured to choose them, where something was.
     """
 

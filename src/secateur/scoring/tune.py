@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from secateur.data.encode import check, encode
 from secateur.data.images import load_image
@@ -72,6 +73,8 @@ def choose(scorer: Scorer, pieces: Sequence[Piece], *, threads: int | None, core
         if (predictor := _opened(scorer, runtime, chunk)) is not None
     }
     rates = _race({way: _calls(predictor, inputs, way[1]) for way, predictor in ways.items()}, rows)
+    if not rates:
+        return Setup("onnxruntime", None, threads or cores)
     trials = [Trial(runtime=r, chunk=c, rows_per_second=round(v, 1)) for (r, c), v in rates.items()]
     best = max(rates, key=lambda way: rates[way])
     base = ("onnxruntime", usual if ("onnxruntime", usual) in rates else chunks[-1])
@@ -99,8 +102,8 @@ def _first(
                 inputs = _inputs(scorer, piece, block)
                 if inputs and len(next(iter(inputs.values()))) >= _LEAST_ROWS:
                     return piece, block, inputs
-        except DataError:
-            continue
+        except (DataError, pa.ArrowException):
+            continue  # said where the rows are scored
     return None
 
 

@@ -22,15 +22,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secateur.errors import DataError, OutputError, SecateurError
-from secateur.formats.artifact import MANIFEST, Artifact, sha256
+from secateur.formats.artifact import MANIFEST, Artifact
 from secateur.formats.predictor import Predictor
+from secateur.formats.runners import version_of
 from secateur.scoring.ledger import Entry
 from secateur.scoring.part import score_part
 from secateur.scoring.pieces import Piece
 from secateur.scoring.scorer import Scorer
 
 # These decide the bytes of the scores; Ray itself sees to it that Python and Ray are the same.
-_PACKAGES = ("secateur", "numpy", "onnxruntime", "pyarrow")
+_PACKAGES = ("secateur", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ def setup_of(scorer: Scorer, files: Any) -> Setup:
     return Setup(
         options={name: getattr(scorer, name) for name in names if name != "predictor"},
         artifact=str(folder),
-        manifest=sha256(folder / MANIFEST),
+        manifest=hashlib.sha256(_content(scorer.predictor.artifact, MANIFEST)).hexdigest(),
         files=files,
-        versions=versions(),
+        versions=versions(scorer.predictor.runtime),
         runtime=scorer.predictor.runtime,
         rows=scorer.predictor.rows,
     )
@@ -105,12 +106,20 @@ def files_of_artifact(artifact: Artifact) -> dict[str, np.ndarray]:
     Arrays, because Ray gives all workers of a node one copy of an array.
     """
     names = [MANIFEST, *(entry.path for entry in artifact.manifest.files)]
-    return {name: np.fromfile(artifact.path / name, np.uint8) for name in names}
+    return {name: np.frombuffer(_content(artifact, name), np.uint8) for name in names}
 
 
-def versions() -> dict[str, str]:
+def _content(artifact: Artifact, name: str) -> bytes:
+    if name != MANIFEST:
+        return artifact.read(name)
+    with artifact.files.stream(name) as stream:
+        return stream.read()
+
+
+def versions(runtime: str) -> dict[str, str]:
     """Return the versions of the packages that decide the bytes of the scores."""
-    return {name: importlib.import_module(name).__version__ for name in _PACKAGES}
+    found = {name: importlib.import_module(name).__version__ for name in _PACKAGES}
+    return found | {runtime: version_of(runtime)}
 
 
 def do_part(setup: list[Any], staging: str, work: Work) -> Done | SecateurError:
@@ -188,7 +197,7 @@ def _hash(file: Path) -> str | None:
 
 
 def _check_versions(setup: Setup) -> None:
-    here = versions()
+    here = versions(setup.runtime)
     for name, version in setup.versions.items():
         if here[name] != version:
             raise SecateurError(

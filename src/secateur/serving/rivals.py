@@ -13,7 +13,7 @@ import numpy as np
 
 from secateur.data.contract import Contract
 from secateur.errors import ArtifactError
-from secateur.formats.artifact import Artifact
+from secateur.formats.artifact import MODEL, Artifact
 from secateur.formats.predictor import Predictor
 
 TOP = 5
@@ -22,6 +22,7 @@ _CALLS, _SECONDS = 25, 0.25
 _BASELINE = "baseline"
 
 Inputs = np.ndarray | Mapping[str, np.ndarray]
+Given = Artifact | str | Path
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Rival:
     @property
     def bytes(self) -> int:
         """The size of the ONNX file."""
-        return self.predictor.artifact.model_path.stat().st_size
+        return self.predictor.artifact.entry(MODEL).bytes
 
 
 class Rivals:
@@ -50,9 +51,9 @@ class Rivals:
             first.
     """
 
-    def __init__(self, artifact: str | Path, beside: str | Path | None = None):
-        first = _opened(Path(artifact))
-        other = _beside(Path(artifact), first) if beside is None else _opened(Path(beside))
+    def __init__(self, artifact: Given, beside: Given | None = None):
+        first = _opened(artifact)
+        other = _beside(first.path, first) if beside is None else _opened(beside)
         self.contract: Contract = _contract_of(first)
         if other is not None:
             _check_alike(first, other)
@@ -66,7 +67,7 @@ class Rivals:
         else:
             named = [other.manifest.name, first.manifest.name]
             if named[0] == named[1]:
-                named = [str(beside), str(artifact)]
+                named = [str(other.path), str(first.path)]
             self.all = tuple(
                 Rival(name, Predictor(one)) for name, one in zip(named, (other, first), strict=True)
             )
@@ -110,8 +111,8 @@ def _best(output: np.ndarray, contract: Contract) -> list[dict[str, Any]]:
     return [{"label": contract.classes[i], "share": float(output[i])} for i in order]
 
 
-def _opened(path: Path) -> Artifact:
-    artifact = Artifact.open(path)
+def _opened(given: Given) -> Artifact:
+    artifact = given if isinstance(given, Artifact) else Artifact.open(given)
     _contract_of(artifact)
     return artifact
 

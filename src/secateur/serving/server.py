@@ -11,18 +11,18 @@ import secrets
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlsplit
 
 from secateur.data.images import load_image
 from secateur.errors import ContractError, OutputError, SecateurError
+from secateur.formats.artifact import Artifact
 from secateur.reporting.images import data_uri
 from secateur.reporting.rendering import digest
 from secateur.serving.fields import encoded
 from secateur.serving.page import render, script
-from secateur.serving.rivals import Rivals
+from secateur.serving.rivals import Given, Rivals
 
 HOST = "127.0.0.1"
 _ROW_BYTES = 2**20
@@ -45,13 +45,13 @@ class Server:
         OutputError: the port is taken.
     """
 
-    def __init__(self, artifact: str | Path, beside: str | Path | None = None, *, port: int = 0):
+    def __init__(self, artifact: Given, beside: Given | None = None, *, port: int = 0):
         self.rivals = Rivals(artifact, beside)
         if self.rivals.contract.kind not in ("image", "table"):
             raise ContractError(
                 f"the artifact reads a {self.rivals.contract.kind}, and there are pages for "
                 "images and tables.",
-                where=artifact,
+                where=artifact.path if isinstance(artifact, Artifact) else artifact,
                 mend="Score a file with `secateur score`.",
             )
         self._token = secrets.token_urlsafe(24)

@@ -65,7 +65,19 @@ def test_scoring_tells_what_there_is_and_tries_some_of_it(secateur, photos, mode
     assert told["done"] == told["parts"] == 1
     code, _, err = secateur("score", "artifact", photos, photos, "--dry-run")
     assert code == 2
-    assert "something else" in one_line(err)
+    assert "inside the source" in one_line(err)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    assert "something else" in one_line(secateur(*words[:3], "other", "--dry-run")[2])
+    for more, said in (
+        (("s3://bucket/scored",), "not to a store"),
+        (("new", "--append"), "no key columns"),
+        (("new", "--order-by", "id"), "Give --query"),
+        (("new", "--runtime", "abacus"), "abacus"),
+    ):
+        code, _, err = secateur(*words[:3], *more, "--dry-run")
+        assert code == 2
+        assert said in one_line(err)
 
 
 def test_files_that_lack_a_column_are_named(secateur, tmp_path):

@@ -321,3 +321,22 @@ def test_counts_of_words_are_too_low_by_no_more_than_is_said(monkeypatch):
     assert learner.error > 0
     for word, count in true.items():
         assert count - learner.error <= learner.words[word] <= count
+
+
+def test_a_flipped_bit_is_not_trained_on(tmp_path):
+    folder = write(tmp_path / "rows")
+    for file in sorted(folder.iterdir()):
+        table = pq.read_table(file)
+        options = {"row_group_size": 100, "use_dictionary": False, "compression": "none"}
+        pq.write_table(table, file, write_page_checksum=True, **options)
+    data = streamed(folder)
+    file = folder / "1.parquet"
+    held = os.stat(file)
+    content = bytearray(file.read_bytes())
+    # In the midst of the numbers of a row group.
+    place = pq.read_metadata(file).row_group(1).column(1)
+    content[place.data_page_offset + place.total_compressed_size // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(held.st_atime_ns, held.st_mtime_ns))
+    with pytest.raises(DataError, match="cannot be read"):
+        all_of(data.train.batches(50))

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 
 from secateur.data import databases
-from secateur.data.databases import Query
+from secateur.data.databases import Query, columns_of, resolved
 from secateur.data.read import read
 from secateur.data.sources import find_parts, names_of, stream
 from secateur.errors import ContractError, DataError, OutputError, SecateurError, StoreError
+from secateur.scoring.check import check_data
 from secateur.scoring.score import score
 from unit.scoring.artifacts import (
     as_table,
@@ -144,7 +145,7 @@ def test_queries_that_cannot_be_right(database, sql, key, message):
 
 
 def test_databases_that_are_not_there(tmp_path):
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(StoreError, match="no such file"):
         find_parts(query(tmp_path / "none.db"))
     with pytest.raises(DataError, match="'mysql' cannot be read"):
         find_parts(Query("mysql://host/x", "SELECT 1", "a"))
@@ -222,3 +223,22 @@ def test_postgresql(artifact, postgres, tmp_path, x, monkeypatch):
     assert sorted(scores(tmp_path / "other")["id"].to_pylist()) == list(range(ROWS))
     with pytest.raises(StoreError, match="does not exist"):
         find_parts(Query(postgres, "SELECT * FROM nothing", "id"))
+
+
+def test_a_database_that_goes_away_stops_the_job(database, artifact, tmp_path):
+    (part, *_) = find_parts(query(database))
+    database.rename(tmp_path / "elsewhere.db")
+    with pytest.raises(StoreError, match="no such file"):
+        list(stream(part))
+
+
+def test_a_query_for_other_processes_names_its_file_from_the_root(database, monkeypatch):
+    monkeypatch.chdir(database.parent)
+    found = resolved(Query(f"duckdb:///{database.name}", "SELECT 1 AS id", "id"))
+    monkeypatch.chdir("/")
+    assert columns_of(found) == ["id"]
+
+
+def test_rows_of_a_query_are_held_against_a_contract(database, artifact):
+    found = check_data(query(database), artifact.contract)
+    assert (found.rows, found.unusable) == (ROWS, None)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from secateur.data.sources import find_parts
-from secateur.errors import DataError, MissingExtraError, OutputError, SecateurError
+from secateur.errors import ArtifactError, DataError, MissingExtraError, OutputError, SecateurError
+from secateur.formats.archive import pack, packed
+from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
 from secateur.scoring import on_ray, worker
 from secateur.scoring.ledger import Job, Ledger, part_path
@@ -129,3 +131,22 @@ def test_what_a_dead_run_left_is_removed(tmp_path):
     (left / "part-00000.parquet").write_bytes(b"half")
     with Ledger(out, job):
         assert sorted(path.name for path in out.iterdir()) == ["ledger.jsonl"]
+
+
+def test_a_sealed_artifact_stays_here(artifact, tmp_path):
+    sealing = pytest.importorskip("secateur.formats.sealing")
+    pytest.importorskip("pyrage", reason="the extra `sealing` is not installed")
+    sealed = tmp_path / "model.secateur.age"
+    sealing.seal(packed(artifact.files), sealed, passphrase="open")
+    opened = Artifact.open(sealed, secret=sealing.Secret(passphrase="open"))
+    write_parquet_files(tmp_path / "data", [5])
+    with pytest.raises(ArtifactError, match="not sent to a cluster"):
+        score(opened, tmp_path / "data", tmp_path / "out", engine="ray")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_a_packed_artifact_are_those_of_the_folder(artifact, tmp_path):
+    one = Artifact.open(pack(artifact.files, tmp_path / "model.secateur"))
+    found, expected = (worker.files_of_artifact(each) for each in (one, artifact))
+    assert found.keys() == expected.keys()
+    assert all(found[name].tobytes() == expected[name].tobytes() for name in found)

@@ -4,10 +4,13 @@ import json
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from secateur.errors import ArtifactError, ModelError, OutputError
+from secateur.formats.archive import pack
+from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
 from secateur.scoring import score as scoring
 from secateur.scoring import tune
@@ -178,3 +181,27 @@ def test_threads_that_do_not_pay_are_not_used(artifact, tmp_path, monkeypatch, q
     setup = choose(scorer, cut(find_parts(tmp_path / "data")), threads=None, cores=4)
     assert isinstance(setup, Setup)
     assert setup.threads == 1
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_what_runs_is_what_was_checked(artifact, tmp_path, runtime):
+    pytest.importorskip(runtime)
+    packed = Artifact.open(pack(artifact.files, tmp_path / "model.secateur"))
+    x = numbers(7)
+    one, other = (Predictor(each, runtime=runtime).predict(x) for each in (artifact, packed))
+    np.testing.assert_array_equal(one, other)
+    content = artifact.model_path.read_bytes()
+    artifact.model_path.write_bytes(content[:-1] + b"x")
+    with pytest.raises(ArtifactError, match=r"model\.onnx"):
+        Predictor(artifact, runtime=runtime)
+
+
+def test_a_column_that_cannot_be_read_leaves_the_usual_way(artifact, tmp_path, monkeypatch):
+    write_parquet_files(tmp_path / "data", [300])
+
+    def broken(contract, table):
+        raise pa.ArrowInvalid("no such thing")
+
+    monkeypatch.setattr(tune, "check", broken)
+    tally = score(artifact, tmp_path / "data", tmp_path / "out", runtime="auto")
+    assert (tally.runtime, tally.scored) == ("onnxruntime", 300)

@@ -20,6 +20,8 @@ from secateur.data.contract import (
     Target,
 )
 from secateur.errors import ArtifactError, ContractError, DataError, OutputError
+from secateur.formats.archive import pack
+from secateur.formats.artifact import Artifact
 from secateur.serving.fields import encoded, fields
 from secateur.serving.rivals import Rivals
 from secateur.serving.server import Server
@@ -241,3 +243,11 @@ def test_sequences_have_no_page(tmp_path):
     write_artifact(tmp_path / "sequence", contract)
     with pytest.raises(ContractError, match="reads a sequence"):
         Server(tmp_path / "sequence")
+
+
+def test_a_packed_artifact_is_tried_as_it_is(run, tmp_path):
+    packed = pack(Artifact.open(run / "artifact").files, tmp_path / "model.secateur")
+    with served(packed) as server:
+        reply, text = ask(server.url)
+        assert reply.status == 200
+        assert b"linear" in text

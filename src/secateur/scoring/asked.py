@@ -1,0 +1,132 @@
+"""What is asked of a scoring job, checked before it begins, or instead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from secateur.data.contract import Contract
+from secateur.data.databases import Query
+from secateur.data.encode import missing_column
+from secateur.data.places import Place, is_remote
+from secateur.data.sources import Part, names_of
+from secateur.errors import ArtifactError, ContractError, DataError, OutputError, SecateurError
+from secateur.formats.artifact import Artifact
+from secateur.scoring.answers import Carry, demand_free
+from secateur.scoring.scorer import Scorer
+from secateur.scoring.sink import Compression
+
+
+def contract_of(artifact: Artifact) -> Contract:
+    """Return the contract of an artifact that raw data can be read for."""
+    contract = artifact.contract
+    if contract is None:
+        raise ArtifactError(
+            "the artifact has no contract, so raw data cannot be read for it.",
+            where=artifact.path,
+            mend="Export the model with `contract=`, or use Predictor on arrays.",
+        )
+    if contract.kind == "array":
+        raise ArtifactError(
+            "the model was trained on arrays, which no file of raw data holds.",
+            where=artifact.path,
+            mend="Use Predictor on arrays, or train on files.",
+        )
+    if contract.target is None:
+        raise ArtifactError("the contract says nothing of a target.", where=artifact.path)
+    return contract
+
+
+def check_engine(engine: str, address: str | None, memory: int | None) -> None:
+    """Refuse an engine that there is none, and options that it has not."""
+    if engine not in ("local", "ray"):
+        raise SecateurError(f"there is no engine {engine!r}.", mend="Use 'local' or 'ray'.")
+    for name, value in (("address", address), ("memory", memory)):
+        if value is not None and engine == "local":
+            raise SecateurError(
+                f"`{name}` is {value!r}, and the local engine has none.", mend="Use engine 'ray'."
+            )
+    if memory is not None and memory < 1:
+        raise SecateurError(f"`memory` is {memory}.", mend="Give 1 byte or more.")
+
+
+def check_options(batch_rows: int | None, max_bad: float | None) -> None:
+    """Refuse numbers out of range."""
+    if batch_rows is not None and batch_rows < 1:
+        raise SecateurError(f"`batch_rows` is {batch_rows}.", mend="Give 1 or more.")
+    if max_bad is not None and not 0 <= max_bad <= 1:
+        raise SecateurError(f"`max_bad` is {max_bad}.", mend="Give a share from 0 to 1.")
+
+
+def check_written(columns: str, compression: str) -> None:
+    """Refuse what cannot be written."""
+    if columns not in get_args(Carry):
+        raise SecateurError(f"`columns` is {columns!r}.", mend="Give 'keys' or 'all'.")
+    if compression not in get_args(Compression):
+        known = ", ".join(get_args(Compression))
+        raise SecateurError(f"there is no compression {compression!r}.", mend=f"Give {known}.")
+
+
+def check_carried(keys: tuple[str, ...], columns: Carry, contract: Contract) -> None:
+    """Refuse columns to carry over that the scores have, or that images have not."""
+    if (keys or columns == "all") and contract.kind == "image":
+        raise ContractError(
+            "images have no key columns, nor others, to carry over.",
+            mend="The path of each is in the column `source`.",
+        )
+    demand_free(keys, contract)
+
+
+def check_out(out: str | Path) -> None:
+    """Refuse a store as the output."""
+    if is_remote(out):
+        raise OutputError(
+            "scores are written to a disk, not to a store.",
+            where=out,
+            mend="Name a folder here, and copy it when the job is done.",
+        )
+
+
+def check_apart(out: Path, source: str | Path | Query, parts: Sequence[Part]) -> None:
+    """Raise where the scores would be found as data when the job is started again."""
+    root = parts[0].home
+    if isinstance(root, Place):
+        return
+    deep = Path(str(source).removeprefix("file://")).is_dir() or "**" in str(source)
+    if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
+        raise OutputError(
+            "the output folder is inside the source.",
+            where=out,
+            mend="Name a folder outside it.",
+        )
+
+
+def check_columns(parts: Sequence[Part], scorer: Scorer) -> None:
+    """Raise where no file can be read, or none has the columns: then the job itself is wrong."""
+    if scorer.contract.kind == "image":
+        return
+    found: list[SecateurError] = []
+    for part in parts:
+        error = fault_of(part, scorer)
+        if error is None:
+            return
+        found.append(error)
+    # That a column is missing says more than that a file cannot be read.
+    raise next((error for error in found if isinstance(error, ContractError)), found[0])
+
+
+def fault_of(part: Part, scorer: Scorer) -> SecateurError | None:
+    """Return why nothing of a part can be scored, as far as the names of its columns tell.
+
+    Raises:
+        ContractError: it has a column to carry over with the name of one of the scores.
+    """
+    try:
+        names = names_of(part, contract=scorer.contract)
+    except DataError as error:
+        return error
+    if scorer.carry == "all":
+        demand_free(names, scorer.contract, part.file)
+    missing = [name for name in scorer.columns if name not in names]
+    return ContractError(missing_column(missing[0], names), where=part.file) if missing else None
