@@ -18,7 +18,7 @@ from secateur.data.sources import Block, Part
 from secateur.errors import ArtifactError, ContractError
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
-from secateur.scoring.answers import PREDICTION, PROBABILITY
+from secateur.scoring.answers import PREDICTION, PROBABILITY, demand_free
 from secateur.scoring.pieces import Piece
 from secateur.scoring.scorer import BLOCK_ROWS, Scorer
 
@@ -47,7 +47,7 @@ def scored(
 
     Raises:
         ArtifactError: the artifact is not whole, or not a model of tables.
-        ContractError: a column is missing.
+        ContractError: a column is missing, or a key has the name of one of the answers.
 
     Example:
         >>> frame.mapInArrow(
@@ -59,7 +59,19 @@ def scored(
     contract = opened.contract
     if contract is None or contract.kind != "table" or contract.target is None:
         raise ArtifactError("the artifact is not a model of tables.", where=opened.path)
+    if opened.manifest.output == "features":
+        raise ArtifactError(
+            "the artifact gives features, which are no predictions.",
+            where=opened.path,
+            mend="Use `score`, which writes them as the column `embedding`.",
+        )
     keys = contract.keys if keys is None else tuple(keys)
+    demand_free(keys, contract)
+    if REASON in keys:
+        raise ContractError(
+            f"the column {REASON!r} has the name of a column of the answers.",
+            mend="Rename it in the data, or do not carry it over.",
+        )
     scorer = Scorer(Predictor(opened), contract, keys)
     for batch in batches:
         for name in scorer.columns:

@@ -19,9 +19,10 @@ import pyarrow as pa
 
 from secateur.data import values
 from secateur.data.contract import Contract, ImageSpec
+from secateur.data.databases import Query
 from secateur.data.encode import faults_of, missing_column
-from secateur.data.images import GRAY, image_size, load_image
-from secateur.data.places import Place
+from secateur.data.images import GRAY, image_size, load_image, read_bytes
+from secateur.data.places import Place, is_remote, without_options
 from secateur.data.shards import samples
 from secateur.data.sources import Block, Part, find_parts, names_of
 from secateur.data.watch import ColumnFinding, Watch, watch
@@ -37,7 +38,7 @@ _MOST = 50
 
 
 def check_data(
-    source: str | Path,
+    source: str | Path | Query,
     contract: Contract,
     *,
     keys: Sequence[str] | None = None,
@@ -49,7 +50,7 @@ def check_data(
     Memory does not grow with the data.
 
     Args:
-        source: a file, a folder or a glob, as for `score`.
+        source: a file, a folder, a glob, an address in a store or a query, as for `score`.
         contract: what a valid row is.
         keys: columns that are to be carried to the scores; where None, those of the contract.
         rows: look at about so many rows, the same number from the beginning of each piece.
@@ -79,7 +80,10 @@ def check_data(
             check.cannot_read(piece, error)
         if progress is not None:
             progress(check.rows, number + 1, len(pieces))
-    return check.result(str(source), pieces, _passed_over(source, parts))
+    told = str(source)
+    if not isinstance(source, Query) and is_remote(source):
+        told = without_options(told)
+    return check.result(told, pieces, _passed_over(source, parts))
 
 
 class _Check:
@@ -274,11 +278,14 @@ class _Images(_Check):
 
     def piece(self, piece: Piece, most: int | None) -> None:
         found = self._files(piece)
-        files = islice(found, most)
+        files, looked = islice(found, most), []
         with ThreadPoolExecutor(_THREADS, "secateur-check") as pool:
             while some := tuple(islice(files, _IMAGES_AT_ONCE)):
-                self._take(list(pool.map(lambda file: _look(file, self.spec), some)))
-        self.whole = self.whole and next(found, None) is None
+                looked += pool.map(lambda file: _look(file, self.spec), some)
+        whole = next(found, None) is None
+        # Nothing counts of a shard that breaks off: scoring quarantines it as a whole.
+        self._take(looked)
+        self.whole = self.whole and whole
 
     def _files(self, piece: Piece) -> Iterator[Path | Place | bytes | DataError]:
         """Yield what there is to decode, or why there is nothing."""
@@ -313,8 +320,9 @@ def _look(path: Path | Place | bytes | DataError, spec: ImageSpec) -> _Looked:
     try:
         if isinstance(path, DataError):
             raise path
-        image: Any = load_image(path, spec)
-        return _Looked(None, image_size(path), float(image.mean()))
+        data = path if isinstance(path, bytes) else read_bytes(path, spec)
+        image: Any = load_image(data, spec)
+        return _Looked(None, image_size(data), float(image.mean()))
     except DataError as error:
         return _Looked(error.what, None, 0.0)
 
@@ -330,8 +338,10 @@ def _general(reason: str) -> str:
     return re.sub(r"-?\d[\d,.:eE+-]*(?<![,.:])", "...", reason)[:200]
 
 
-def _passed_over(source: str | Path, parts: Sequence[Part]) -> dict[str, int]:
+def _passed_over(source: str | Path | Query, parts: Sequence[Part]) -> dict[str, int]:
     """Count the files of a folder that are in no part, by their ending."""
+    if isinstance(source, Query) or is_remote(source):
+        return {}
     root = Path(source)
     if not root.is_dir():
         return {}

@@ -1,5 +1,7 @@
 """Scores of a stream of batches: a row out for each row in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -83,3 +85,16 @@ def test_missing_column_and_other_models(artifact, tmp_path):
     photos = write_artifact(tmp_path / "photos", image_contract())
     with pytest.raises(ArtifactError, match="not a model of tables"):
         next(scored(batches(numbers(5), 5), photos))
+
+
+def test_what_would_hide_an_answer_is_refused(artifact):
+    with pytest.raises(ContractError, match="'reason'"):
+        next(scored(batches(numbers(3), 3), artifact, keys=["reason"]))
+    with pytest.raises(ContractError, match="'row'"):
+        next(scored(batches(numbers(3), 3), artifact, keys=["row"]))
+
+
+def test_features_are_no_predictions(artifact):
+    told = replace(artifact, manifest=artifact.manifest.model_copy(update={"output": "features"}))
+    with pytest.raises(ArtifactError, match="no predictions"):
+        next(scored(batches(numbers(3), 3), told))

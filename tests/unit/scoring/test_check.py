@@ -25,6 +25,7 @@ from unit.scoring.artifacts import (
     table_contract,
     write_artifact,
 )
+from unit.scoring.shards import png, write_tar
 
 
 def frame(rows=3000, shift=0.0, seed=0):
@@ -251,3 +252,12 @@ def test_command_takes_an_artifact(tmp_path, data):
     assert done.exit_code == 0, done.output
     assert "1 row in 1 part: 0 would be quarantined" in done.stdout
     assert Contract.load(artifact.path / "contract.json") == artifact.contract
+
+
+def test_nothing_counts_of_a_shard_that_breaks_off(data):
+    write_tar(data / "a.tar", [(f"{i}.png", png(i)[0]) for i in range(6)])
+    whole = (data / "a.tar").read_bytes()
+    (data / "a.tar").write_bytes(whole[: len(whole) // 3])
+    found = check_data(data, image_contract())
+    assert (found.rows, found.unread_parts) == (0, 1)
+    assert "nothing would be scored" in found.unusable
