@@ -40,13 +40,15 @@ class Job:
 
 
 def run_secateur(job: Job) -> Work:
-    # PyArrow imports pandas on first use, so here too that is done before the clock starts.
+    # PyArrow imports pandas on first use, and the predictor ONNX Runtime; `score` opens it anew.
     import pandas  # noqa: F401
 
     from secateur.formats.artifact import Artifact
+    from secateur.formats.predictor import Predictor
     from secateur.scoring.score import score
 
     opened = Artifact.open(job.artifact)
+    Predictor(opened)
 
     def work() -> int:
         return score(opened, job.data, job.out, threads=job.threads).scored
