@@ -75,7 +75,7 @@ format: $(VENV)/.dev  ## put the code into its style
 
 bench: $(VENV)/.dev  ## measure; each script prints one table
 	$(BIN)/python benchmarks/healing.py
-	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/scoring.py --quick
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scoring import make_artifact, make_data
+from scoring_data import make_artifact, make_data
 
 WARM_PARTS = 4
 
