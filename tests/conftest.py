@@ -11,6 +11,15 @@ __all__ = ["bucket", "own_server", "s3", "shared_data"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_memory() -> None:
+    """Let a test process train as fast as one of secateur's own."""
+    from secateur.job.memory import keep_memory
+
+    keep_memory()
 
 
 @pytest.fixture(scope="session")

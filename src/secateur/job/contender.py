@@ -37,6 +37,7 @@ from secateur.formats.artifact import QUANTIZATION
 from secateur.formats.int8 import to_onnx_int8
 from secateur.formats.litert_int8 import to_litert_int8
 from secateur.formats.predictor import as_answer
+from secateur.job.memory import keep_memory
 from secateur.reporting.comparison import Trial, Written
 
 if TYPE_CHECKING:
@@ -233,6 +234,7 @@ def main(folder: str) -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     order = Order.model_validate_json((Path(folder) / ORDER).read_text(encoding="utf-8"))
     try:
+        keep_memory()
         trial = compete(order)
     except Exception as error:
         traceback.print_exc()

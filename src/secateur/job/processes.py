@@ -15,13 +15,6 @@ from secateur.files import write_whole
 from secateur.job.contender import LOG, ORDER, OUTCOME, Order, outcome_of
 from secateur.reporting.comparison import Trial
 
-# What glibc's malloc is told in the environment: keep what is freed, as the command line does.
-_MALLOC = {
-    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-    "MALLOC_TOP_PAD_": str(2**28),
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-}
-
 
 def cores() -> int:
     """Return how many cores this process may use."""
@@ -78,7 +71,7 @@ def _started(order: Order, threads: int) -> subprocess.Popen[bytes]:
     shutil.rmtree(order.folder / "exported", ignore_errors=True)
     write_whole(order.folder / ORDER, order.model_dump_json(indent=1))
     share = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    defaults = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", **_MALLOC, **share}
+    defaults = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", **share}
     with (order.folder / LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "secateur.job.contender", str(order.folder)],
