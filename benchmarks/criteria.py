@@ -24,6 +24,7 @@ import numpy as np
 from cifar import batches, cifar10
 from secateur.data.read import read
 from secateur.graph.weights import copied
+from secateur.job.memory import keep_memory
 from secateur.planning.criteria import CRITERIA
 from secateur.steps.prune import Prune
 from torch_trained import answers, whole
@@ -208,6 +209,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="a file for the plot")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    keep_memory()
     if not options.table:
         if options.model is None:
             everything = cifar10(options.data or options.work)

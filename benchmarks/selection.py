@@ -16,6 +16,7 @@ from keras import layers
 
 from secateur.data.read import read
 from secateur.evaluation.evaluate import evaluate
+from secateur.job.memory import keep_memory
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
 from secateur.steps.gates import GATES
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.75, 0.5, 0.25])
     parser.add_argument("--gates", nargs="+", choices=sorted(GATES), default=sorted(GATES))
     options = parser.parse_args()
+    keep_memory()
     print("| model | budget | way | MACs left | accuracy | before |")
     print("|---|---|---|---|---|---|")
     for name, body in (("residual", residual), ("transformer", transformer), ("LSTM", lstm)):

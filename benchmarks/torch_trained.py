@@ -27,6 +27,7 @@ from secateur.cost.race import race, ratio
 from secateur.data.read import read
 from secateur.formats.onnx import to_onnx
 from secateur.graph.weights import copied
+from secateur.job.memory import keep_memory
 from secateur.steps.healing import heal
 from secateur.steps.prune import Prune
 from torch_pruning import check_peer, multiply_adds, run
@@ -301,6 +302,7 @@ def main() -> None:
     parser.add_argument("--race", action="store_true", help="only time again what is there")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    keep_memory()
     if not options.race:
         check_peer(options.torch_python)
         compared(options)
