@@ -162,12 +162,13 @@ def kept(path: Path, make: Callable[[], dict]) -> dict:
 
 def prepared(options) -> tuple[dict, object, keras.Model]:
     """Return the arrays, the data set and the net, and write for the peer what it needs."""
-    made = {name: getattr(options, name) for name in ("depth", "epochs", "steps", "rate")}
+    named = ("depth", "epochs", "steps", "rate", "judged")
+    made = {name: getattr(options, name) for name in named}
     if kept(options.work / "settings.json", lambda: made) != made:
         raise SystemExit(f"{options.work} is of a run with other settings: take another folder.")
     found = cifar10(options.data or options.work)
     dataset = read((found["x_train"], found["y_train"]), split=(0.9, 0.09, 0.01))
-    data = {"x_test": found["x_test"], "y_test": found["y_test"]}
+    data = {name: found[name][: options.judged] for name in ("x_test", "y_test")}
     data |= {"x_train": dataset.train.take(np.arange(dataset.train.rows))}
     data |= {"y_train": dataset.train.labels()}
     seen = {f"seen_{s}": dataset.train.sample_rows(SAMPLES, seed=s) for s in range(options.seeds)}
@@ -297,6 +298,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10, help="of the whole net")
     parser.add_argument("--steps", type=int, default=351, help="of fine-tuning")
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest, in fine-tuning")
+    parser.add_argument("--judged", type=int, default=10_000, help="test images that are judged on")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=120.0, help="of each race")
     parser.add_argument("--race", action="store_true", help="only time again what is there")
