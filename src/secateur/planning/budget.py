@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Protocol
 
@@ -58,6 +58,8 @@ class Shrinking:
         held: the names of groups that stay whole.
         additive: whether scores add up as they are, because they were measured so. By default what
             is left of a group has to do the work of all of it (see `losses_of`).
+        begun: how many units groups had before earlier cuts, by name: the floor is a share of
+            these. By default those that they have.
     """
 
     graph: Any
@@ -68,6 +70,7 @@ class Shrinking:
     floor: float
     held: frozenset[str] = frozenset()
     additive: bool = False
+    begun: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.groups = {group.name: group for group in self.among}
@@ -160,7 +163,8 @@ class Shrinking:
         if group.name in self.held:
             return [whole]
         pinned = int(np.count_nonzero(np.isinf(self._ranked(group))))
-        lowest = max(pinned, int(np.ceil(self.floor * whole)), 1)
+        least = self.floor * self.begun.get(group.name, whole)
+        lowest = max(pinned, int(np.ceil(least - 1e-9)), 1)
         step = 1 if group.kind == "block" else self.step
         rounded = range(whole // step * step, lowest - 1, -step)
         return [whole, *(width for width in rounded if width < whole)]

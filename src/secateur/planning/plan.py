@@ -222,6 +222,7 @@ def plan(
     floor: float = 0.1,
     keep: Sequence[str] = (),
     kinds: Sequence[str] | None = None,
+    widths: Mapping[str, int] | None = None,
 ) -> Plan:
     """Decide which units go, so that a budget holds. Nothing is changed.
 
@@ -250,6 +251,8 @@ def plan(
         kinds: what may go: any of `channel`, `stream`, `head`, `query-key`, `value`, `cell` and
             `block`. By default all but `block`: whole residual blocks go where they are asked
             for by name.
+        widths: how many units groups had before earlier rounds, by name, for `floor`; by default
+            those that they have.
 
     Raises:
         BudgetError: the budget is out of range or cannot be met; the best that can is named.
@@ -281,6 +284,7 @@ def plan(
         floor,
         held,
         adds_up(rank),
+        widths or {},
     )
     if not paper.total:
         raise PlanError(

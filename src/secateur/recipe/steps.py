@@ -16,7 +16,7 @@ from secateur.planning.patterns import Pattern
 from secateur.recipe.mistakes import said, suggest, told
 from secateur.recipe.patterns import to_pattern, to_text
 from secateur.recipe.positions import Positions
-from secateur.recipe.sections import STEPS
+from secateur.recipe.sections import STEPS, AugmentSection
 
 
 def to_step(entry: Mapping[str, Any], *, seed: int | None = None) -> Any:
@@ -155,6 +155,16 @@ def _check(name: str, step: Any) -> None:
             raise RecipeError(
                 f"{key} of {name} is too small: {getattr(step, key)}.", mend="Give a larger one."
             )
+    augment = getattr(step, "augment", None)
+    if isinstance(augment, Mapping):
+        try:
+            AugmentSection.model_validate(dict(augment))
+        except ValidationError as error:
+            key = str(error.errors()[0]["loc"][0])
+            raise RecipeError(
+                f"augment of {name} cannot have {key}={augment[key]!r}: {said(error)}.",
+                mend=suggest(key, list(AugmentSection.model_fields)),
+            ) from None
 
 
 def _plain(value: Any) -> Any:

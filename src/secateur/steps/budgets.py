@@ -65,6 +65,18 @@ def check(step: Prune) -> None:
         (step.trials < 1, "trials", f"must be at least 1, received {step.trials}", "Use 7."),
         (step.rounds < 1, "rounds", f"must be at least 1, received {step.rounds}", "Use 1."),
         (step.epochs < 0, "epochs", f"must be at least 0, received {step.epochs}", "Use 0."),
+        (
+            step.epochs > 0 and step.rounds == 1 and step.max_drop is None,
+            "epochs",
+            "of training lie between two rounds, and there is one",
+            "Use rounds=3, or FineTune after it.",
+        ),
+        (
+            step.distill and not step.epochs,
+            "distill",
+            "is for the epochs between two rounds, and there are none",
+            "Give epochs=5.",
+        ),
         (step.batch < 1, "batch", f"must be at least 1, received {step.batch}", "Use 1."),
         (step.threads < 1, "threads", f"must be at least 1, received {step.threads}", "Use 1."),
         (

@@ -58,7 +58,7 @@ def excluded(
     def drop(count: int) -> float:
         model, quantization, _ = attempt((*keep, *ranked[:count]))
         value = evaluate(fake_quantized(model, quantization), data.validation)
-        lost = 100 * _loss(whole, value)
+        lost = round(100 * _loss(whole, value), 9)
         what = f"{count} sensitive layers in float32: {lost:.2f} points below the whole"
         notes.append(Note("quantize", "done", f"tried {what}"))
         return lost

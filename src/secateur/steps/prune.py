@@ -15,6 +15,7 @@ from secateur.graph.observe import observe
 from secateur.graph.trace import trace
 from secateur.models.load import load_model
 from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
+from secateur.planning.options import kinds_of
 from secateur.planning.plan import Plan, plan
 from secateur.planning.schedules import Schedule
 from secateur.planning.sensitivity import Sensitivity, calibrated
@@ -139,6 +140,8 @@ class Prune:
         curves: list[tuple[str, Curve]] = []
         x, y = (None, None) if data is None else data.train.sample(self.samples, seed=self.seed)
         reached = 1.0
+        again = len(left) > 1
+        widths = {group.name: len(group) for group in trace(model).groups} if again else {}
         for number, target in enumerate(left, start=1):
             suffix = f" {number}/{len(left)}" if len(left) > 1 else ""
             # An earlier round may have left less than it was allowed to.
@@ -147,9 +150,9 @@ class Prune:
                 notes.append(Note("prune", "skipped", f"round{suffix}: as little is left already"))
                 continue
             start = time.perf_counter()
-            made, timed = self._plan(model, x, y, rank, name, share)
-            reached *= _left(made, timed, name, share)
+            made, timed = self._plan(model, x, y, rank, name, share, widths)
             whole, smaller = model, cut(model if early is None else early, made)
+            reached *= self._left(made, timed, name, whole, smaller)
             plans.append(made)
             notes += [
                 Note("prune", "done", f"{entry.change}, {entry.reason}", entry.group)
@@ -199,9 +202,12 @@ class Prune:
         rank, curves = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in curves]
 
+        # After a last round the search trains itself.
+        between: dict[str, Any] = {} if self.rounds > 1 else {"epochs": 0, "distill": False}
+
         def attempt(share: float) -> tuple[Result, float]:
             trial = replace(
-                self, max_drop=None, sensitivity=False, by=rank, **{self.smallest: share}
+                self, max_drop=None, sensitivity=False, by=rank, **between, **{self.smallest: share}
             )
             result = trial(model, data)
             if self.epochs:
@@ -258,6 +264,7 @@ class Prune:
         by: str | Criterion,
         budget: str,
         share: float,
+        widths: dict[str, int],
     ) -> tuple[Plan, TimedPlan | None]:
         """Return the plan that leaves a share of the budget, and what was measured of it."""
         graph = trace(model)
@@ -279,6 +286,7 @@ class Prune:
             "floor": self.floor,
             "keep": self.keep,
             "kinds": self.kinds,
+            "widths": widths,
         }
         if budget == "latency":
             timed = plan_for_latency(
@@ -288,13 +296,26 @@ class Prune:
         asked = 1 - share if budget == "ratio" else share
         return plan(graph, stats, **{budget: asked}, **options), None
 
-
-def _left(made: Plan, timed: TimedPlan | None, budget: str, share: float) -> float:
-    """Return the share of a budget that a plan really leaves, as far as the plan says it."""
-    if timed is not None:
-        return timed.ratio
-    counted = {"macs": "macs", "params": "parameters"}.get(budget)
-    return made.after[counted] / made.before[counted] if counted else share
+    def _left(
+        self,
+        made: Plan,
+        timed: TimedPlan | None,
+        budget: str,
+        whole: keras.Model,
+        smaller: keras.Model,
+    ) -> float:
+        """Return the share of a budget that a plan really leaves."""
+        if timed is not None:
+            return timed.ratio
+        if budget == "bytes":
+            return measure(smaller).bytes / measure(whole).bytes
+        if budget == "ratio":
+            graph = trace(whole)
+            allowed = kinds_of(graph, self.kinds)
+            units = sum(len(group) for group in graph.groups if group.kind in allowed)
+            return 1 - sum(len(entry.remove) for entry in made.cuts) / units
+        counted = {"macs": "macs", "params": "parameters"}[budget]
+        return made.after[counted] / made.before[counted]
 
 
 def told(entry: Any) -> Note:

@@ -93,11 +93,13 @@ class Quantize:
         method_of(self.calibration)
         if self.bits == 4 and self.mode != "weights":
             raise _wrong("bits", f"4 goes with mode='weights', received mode={self.mode!r}")
+        if self.reduce_range and self.mode == "weights":
+            raise _wrong("reduce_range", "it is for products in integers, received mode='weights'")
         if self.epochs and self.mode != "static":
             raise _wrong("epochs", f"training goes with mode='static', received {self.mode!r}")
         if self.epochs < 0:
             raise _wrong("epochs", f"it must be 0 or more, received {self.epochs}")
-        if self.max_drop is not None and self.max_drop < 0:
+        if self.max_drop is not None and not self.max_drop >= 0:
             raise _wrong("max_drop", f"it must be 0 or more, received {self.max_drop}")
 
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
@@ -230,7 +232,8 @@ class Quantize:
         model = copied(folded)
         why = {name: "kept as asked" if name in self.keep else "sensitive" for name in kept}
         if self.mode != "static":
-            grids, without = weight_grids(model, kept, bits=self.bits)
+            bits = 7 if self.reduce_range else self.bits
+            grids, without = weight_grids(model, kept, bits=bits)
             why |= dict.fromkeys(without, "no rule for its weights")
             put_on_grids(model, grids)
             return model, *self._told(Quantization(mode=self.mode, weights=grids, kept=why))

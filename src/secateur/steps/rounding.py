@@ -69,7 +69,8 @@ def weight_grids(
     Args:
         model: a folded model.
         kept: the names of layers that stay in float32.
-        bits: 4 stores the kernels of Dense layers in four bits, and all others in eight.
+        bits: 4 stores the kernels of Dense layers in four bits, and all others in eight; 7 is for
+            all of them.
     """
     grids: dict[str, Grid] = {}
     without = []
@@ -79,7 +80,8 @@ def weight_grids(
         found = list(kernels_of(layer))
         for variable, axes in found:
             small = bits == 4 and isinstance(layer, layers.Dense) and variable.shape[0] >= BLOCK
-            options: Mapping[str, Any] = {"bits": 4, "block": BLOCK} if small else {}
+            wide = 8 if bits == 4 else bits
+            options: Mapping[str, Any] = {"bits": 4, "block": BLOCK} if small else {"bits": wide}
             grids[variable.path] = grid_of(variable, axes, **options)
         if not found and any(len(weight.shape) > 1 for weight in layer.weights):
             without.append(layer.name)
@@ -102,5 +104,7 @@ def stored_bytes(model: keras.Model, grids: Mapping[str, Grid]) -> int:
         if grid is None:
             total += numbers * np.dtype(str(variable.dtype)).itemsize
         else:
-            total += -(-numbers * grid.bits // 8) + 4 * len(grid.scale)
+            # Seven bits take a byte, as eight do.
+            bits = 4 if grid.bits <= 4 else 8
+            total += -(-numbers * bits // 8) + 4 * len(grid.scale)
     return total

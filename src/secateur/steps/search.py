@@ -68,7 +68,8 @@ def cheapest(
             tried.append(Trial(share, why=error.what))
             low = share
             continue
-        drop = 100 * (whole - value)
+        # So that what a hundredth of the rows is worth is a point.
+        drop = round(100 * (whole - value), 9)
         tried.append(Trial(share, value, drop))
         if drop <= max_drop:
             best, high = (result, share), share

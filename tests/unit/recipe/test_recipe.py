@@ -250,3 +250,8 @@ def test_a_file_that_a_step_names_lies_beside_the_recipe(write, tmp_path, old, n
     steps = Recipe.load(write(text)).chain
     named = [getattr(step, key) for step in steps if getattr(step, key, False)]
     assert [Path(each) for each in named] == [tmp_path / "early.keras"]
+
+
+def test_a_step_that_augments_by_an_unknown_name_is_refused():
+    with pytest.raises(RecipeError, match="Did you mean 'flip'"):
+        to_step({"finetune": {"augment": {"flipp": True}}})

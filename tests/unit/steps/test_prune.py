@@ -45,6 +45,36 @@ def test_rounds_reach_the_same_budget_step_by_step(model, data):
     assert 0.3 * result.before.macs < result.after.macs <= 0.4 * result.before.macs
 
 
+def test_rounds_take_no_more_bytes_than_parameters(model):
+    left = [
+        Prune(**{name: 0.6}, by="l2", round_to=8, rounds=4, heal=False)(model).after.parameters
+        for name in ("bytes", "params")
+    ]
+    assert left[0] == left[1]
+
+
+def test_rounds_take_no_more_units_than_asked(model):
+    once, often = (
+        Prune(ratio=0.3, by="l2", round_to=8, rounds=rounds, heal=False)(model).after.parameters
+        for rounds in (1, 4)
+    )
+    assert often == once
+
+
+def test_a_floor_is_a_share_of_what_there_was_before_all_rounds(model):
+    asked = {"params": 0.3, "by": "l2", "round_to": 1, "floor": 0.5, "heal": False}
+    for rounds in (1, 3):
+        with pytest.raises(BudgetError, match="smallest allowed width"):
+            Prune(**asked, rounds=rounds)(model)
+
+
+def test_epochs_without_a_second_round_are_refused():
+    with pytest.raises(PlanError, match="between two rounds"):
+        Prune(macs=0.5, epochs=5)
+    with pytest.raises(PlanError, match="distill"):
+        Prune(macs=0.5, rounds=2, distill=True)
+
+
 def test_the_same_seed_gives_the_same_plan(model, data):
     one, other = (Prune(macs=0.5, round_to=4)(model, data).plan for _ in range(2))
     assert one == other

@@ -170,6 +170,16 @@ def test_every_wiring_can_be_stored_in_integers(name, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_a_reduced_range_holds_where_ranges_are_found_at_each_call():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(16), layers.Dense(2)])
+    one, other = (
+        Quantize(mode="dynamic", reduce_range=reduced)(model) for reduced in (True, False)
+    )
+    assert {grid.bits for grid in one.quantization.weights.values()} == {7}
+    # Seven bits are stored in a byte.
+    assert one.after.bytes == other.after.bytes
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -179,6 +189,8 @@ def test_every_wiring_can_be_stored_in_integers(name, tmp_path):
         ({"bits": 4}, "4 goes with mode='weights'"),
         ({"calibration": "best"}, "no calibration 'best'"),
         ({"epochs": 2, "mode": "dynamic"}, "mode='static'"),
+        ({"reduce_range": True, "mode": "weights"}, "reduce_range"),
+        ({"max_drop": float("nan")}, "max_drop"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(options, words):
