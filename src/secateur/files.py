@@ -67,6 +67,9 @@ def lock(file: IO[bytes] | int) -> bool:
 
     Args:
         file: the file, or the descriptor of a file or a folder.
+
+    Raises:
+        OutputError: the file system has no locks, as Lustre where it is mounted without them.
     """
     try:
         import fcntl
@@ -76,6 +79,12 @@ def lock(file: IO[bytes] | int) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise OutputError(
+            f"its file system has no locks ({error.strerror}).",
+            where=getattr(file, "name", None),
+            mend="Mount it with them (Lustre: the option flock), or name a folder on another disk.",
+        ) from error
     return True
 
 

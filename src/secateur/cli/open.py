@@ -32,7 +32,7 @@ def open_artifact(
             secret=secret(identity, passphrase_file),
             signed_by=signer(signed_by, certificates),
         )
-        unpack(opened.files, out)
+        unpack(opened.files, out, known=opened.hashes)
     if json:
         from secateur.cli.told_artifacts import WrittenTold
 

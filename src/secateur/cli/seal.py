@@ -41,7 +41,7 @@ def seal(
     nothing of it is written. The artifact itself stays where it is.
     """
     from secateur.formats import sealing
-    from secateur.formats.archive import packed
+    from secateur.formats.archive import check_outside, packed
     from secateur.formats.artifact import Artifact
     from secateur.formats.store import ENDING
 
@@ -59,7 +59,10 @@ def seal(
             )
         phrase = None
     with sink.waiting("sealing"):
-        content = packed(Artifact.open(artifact).files)
+        store = Artifact.open(artifact).files
+        for each in filter(None, (out, new_identity)):
+            check_outside(store, each)
+        content = packed(store)
         if new_identity is not None:
             given.append(sealing.new_identity(new_identity))
         sealing.seal(content, out, recipients=given, passphrase=phrase)

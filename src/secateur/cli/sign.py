@@ -55,6 +55,8 @@ def sign(
                 "the artifact is sealed.", where=artifact, mend="Sign it, then seal it."
             )
         assert isinstance(store, FolderStore | ZipStore)
+        if new_key is not None:
+            archive.check_outside(store, new_key)
         public = None if new_key is None else signing.new_key(new_key)
         private = key or new_key
         assert private is not None

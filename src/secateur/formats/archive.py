@@ -12,8 +12,8 @@ from typing import IO
 from secateur.errors import OutputError
 from secateur.files import new_file
 from secateur.formats.folder import new_folder
-from secateur.formats.manifest import SIGNATURE
-from secateur.formats.store import FolderStore, Store
+from secateur.formats.manifest import SIGNATURE, changed
+from secateur.formats.store import FolderStore, Store, sha256_of
 
 # The first day of a zip's calendar: the same artifact always makes the same file.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
@@ -33,12 +33,22 @@ def pack(store: Store, out: str | Path, *, added: Mapping[str, bytes] | None = N
     Raises:
         OutputError: the file cannot be written.
     """
+    check_outside(store, out)
     try:
         with new_file(out) as partial, partial.open("wb") as file:
             _write(store, file, dict(added or {}))
     except OSError as error:
         raise _cannot_write(Path(out), error) from error
     return Path(out)
+
+
+def check_outside(store: Store, out: str | Path) -> None:
+    """Raise `OutputError` where a file would become part of the folder that it is made of."""
+    inside = Path(out).resolve().is_relative_to(store.place.resolve())
+    if isinstance(store, FolderStore) and inside:
+        raise OutputError(
+            "the file would lie inside the artifact.", where=out, mend="Name a file outside it."
+        )
 
 
 def packed(store: Store) -> bytes:
@@ -48,10 +58,16 @@ def packed(store: Store) -> bytes:
     return file.getvalue()
 
 
-def unpack(store: Store, out: str | Path) -> Path:
+def unpack(store: Store, out: str | Path, *, known: Mapping[str, str] | None = None) -> Path:
     """Write an artifact's files into a new folder, whole or not at all.
 
+    Args:
+        store: the files.
+        out: the folder to make.
+        known: hashes that were checked; a file that was exchanged since is not written.
+
     Raises:
+        ArtifactError: a file was exchanged.
         OutputError: the folder exists and is not empty, or cannot be written.
     """
     with new_folder(out) as folder:
@@ -60,6 +76,8 @@ def unpack(store: Store, out: str | Path) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             with store.stream(name) as source, file.open("xb") as target:
                 shutil.copyfileobj(source, target, 2**20)
+            if known and name in known and sha256_of(FolderStore(folder), name) != known[name]:
+                raise changed(store, name)
     return Path(out)
 
 

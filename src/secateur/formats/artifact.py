@@ -37,8 +37,8 @@ from secateur.formats.manifest import (
     Parity,
     TensorSpec,
     changed,
+    parse_manifest,
     problems,
-    read_manifest,
 )
 from secateur.formats.opening import Secret, open_store
 from secateur.formats.signing import Signer, check_signature
@@ -71,12 +71,14 @@ class Artifact:
     Attributes:
         path: the folder or the file.
         store: where its files are read from; by default the folder at `path`.
+        written: the very bytes that the manifest was read from, None of one that was just made.
     """
 
     path: Path
     manifest: Manifest
     contract: Contract | None
     store: Store | None = field(default=None, compare=False, repr=False)
+    written: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def files(self) -> Store:
@@ -97,6 +99,17 @@ class Artifact:
                 mend="Make a folder of it: secateur open ARTIFACT FOLDER.",
             )
         return self.path / MODEL
+
+    @property
+    def manifest_bytes(self) -> bytes:
+        """The manifest as it was read, whatever lies in its place by now."""
+        return read_text(self.files, MANIFEST) if self.written is None else self.written
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The hash of every file, its manifest among them, as it was checked."""
+        listed = {entry.path: entry.sha256 for entry in self.manifest.files}
+        return listed | {MANIFEST: hashlib.sha256(self.manifest_bytes).hexdigest()}
 
     @property
     def sealed(self) -> bool:
@@ -167,13 +180,15 @@ class Artifact:
                 manifest cannot be read; or the key or the signature is wrong.
         """
         store = open_store(path, secret)
-        manifest = read_manifest(store)
+        written = read_text(store, MANIFEST)
+        manifest = parse_manifest(written, store.where(MANIFEST))
         for problem in problems(store, manifest):
             raise problem
         if signed_by is not None:
-            for problem in check_signature(store, signed_by):
+            known = cls(Path(path), manifest, None, store, written).hashes
+            for problem in check_signature(store, signed_by, known):
                 raise problem
-        return cls(Path(path), manifest, read_contract(store, manifest), store)
+        return cls(Path(path), manifest, read_contract(store, manifest), store, written)
 
 
 def files_of(folder: Path) -> Iterator[Path]:

@@ -58,8 +58,9 @@ def check_onnx(content: bytes, where: str) -> None:
             _check_tensor(tensor, where)
             constants[tensor.name] = tensor
         for node in graph.node:
-            if node.op_type == "Constant" and node.output and node.attribute:
-                constants[node.output[0]] = node.attribute[0].t
+            if node.op_type == "Constant" and node.output:
+                for held in filter(None, map(_constant, node.attribute)):
+                    constants[node.output[0]] = held
         for node in graph.node:
             _check_node(node, constants, where)
 
@@ -80,6 +81,18 @@ def _tensors(graph: Any) -> Iterator[Any]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
+
+
+def _constant(attribute: Any) -> Any:
+    """Return what a Constant's attribute holds as a tensor, None where it holds no numbers."""
+    import onnx
+
+    if attribute.HasField("t"):
+        return attribute.t
+    if attribute.name in ("value_int", "value_ints"):
+        held = list(attribute.ints) or [attribute.i]
+        return onnx.helper.make_tensor("", onnx.TensorProto.INT64, [len(held)], held)
+    return None
 
 
 def _check_tensor(tensor: Any, where: str) -> None:

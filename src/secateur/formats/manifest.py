@@ -101,13 +101,16 @@ class Manifest(_Value):
 
 
 def read_manifest(store: Store) -> Manifest:
-    """Read the manifest of an artifact.
+    """Read the manifest of an artifact; see `parse_manifest`."""
+    return parse_manifest(read_text(store, MANIFEST), store.where(MANIFEST))
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """Return the manifest that a text holds; an error names it `where`.
 
     Raises:
-        ArtifactError: there is none, or it is not one of this format.
+        ArtifactError: it is not one of this format.
     """
-    where = store.where(MANIFEST)
-    text = read_text(store, MANIFEST)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -168,7 +171,14 @@ def problems(store: Store, manifest: Manifest) -> Iterator[ArtifactError]:
         )
     whole = []
     for entry in here:
-        if (size := store.size(entry.path)) == entry.bytes:
+        try:
+            size = store.size(entry.path)
+        except OSError:  # a link that leads nowhere
+            yield ArtifactError(
+                "the file is missing.", where=store.where(entry.path), mend=MADE_BY_OTHERS
+            )
+            continue
+        if size == entry.bytes:
             whole.append(entry)
             continue
         yield ArtifactError(

@@ -13,7 +13,7 @@ import contextlib
 import io
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,18 +87,23 @@ def signature_of(
         return out.read_bytes()
 
 
-def check_signature(store: Store, signer: Signer) -> Iterator[ArtifactError]:
+def check_signature(
+    store: Store, signer: Signer, known: Mapping[str, str] | None = None
+) -> Iterator[ArtifactError]:
     """Yield all that is wrong with an artifact's signature.
 
     Args:
         store: the files.
         signer: whose signature it must be.
+        known: hashes of files that were read already; the signature must be of these, whatever
+            lies in their place by now.
 
     Raises:
         SecateurError: the public key or the certificates cannot be read.
         MissingExtraError: the extra `signing` is not installed.
     """
-    hashing = _hashing(store)
+    known = known or {}
+    hashing = _hashing(store, known)
     where = store.where(SIGNATURE)
     if SIGNATURE not in store.names():
         yield ArtifactError(
@@ -125,7 +130,9 @@ def check_signature(store: Store, signer: Signer) -> Iterator[ArtifactError]:
                     mend="Give the public key of who signed it, or do not use the artifact.",
                 )
                 return
-            yield from _differences(store, signature)
+            found = list(_differences(store, signature, known))
+            changed = "the artifact changed while its signature was checked."
+            yield from found or [ArtifactError(changed, where=where, mend=_MEND)]
 
 
 def _verifier(signer: Signer, hashing: Any) -> Callable[[Path, Path], None]:
@@ -151,11 +158,13 @@ def _verifier(signer: Signer, hashing: Any) -> Callable[[Path, Path], None]:
     return config.verify
 
 
-def _differences(store: Store, signature: bytes) -> Iterator[ArtifactError]:
+def _differences(
+    store: Store, signature: bytes, known: Mapping[str, str]
+) -> Iterator[ArtifactError]:
     """Name the files that are not as they were signed; the signature itself is sound."""
     payload = json.loads(base64.b64decode(json.loads(signature)["dsseEnvelope"]["payload"]))
     signed = {each["name"]: each["digest"] for each in payload["predicate"]["resources"]}
-    here = {name: sha256_of(store, name) for name in store.names() if name != SIGNATURE}
+    here = {name: _hash(store, name, known) for name in store.names() if name != SIGNATURE}
     for name in sorted(signed.keys() | here.keys()):
         if name not in here:
             what = "the file was signed, and is missing."
@@ -168,7 +177,11 @@ def _differences(store: Store, signature: bytes) -> Iterator[ArtifactError]:
         yield ArtifactError(what, where=store.where(name), mend=_MEND)
 
 
-def _hashing(store: Store) -> Any:
+def _hash(store: Store, name: str, known: Mapping[str, str]) -> str:
+    return known.get(name) or sha256_of(store, name)
+
+
+def _hashing(store: Store, known: Mapping[str, str] | None = None) -> Any:
     """Return how the library gets the hashes of a store's files, whatever the store is."""
     try:
         from model_signing import hashing, manifest
@@ -184,9 +197,11 @@ def _hashing(store: Store) -> Any:
             about = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
             kind = manifest.SerializationType.from_args(about | {"ignore_paths": [SIGNATURE]})
             names = [name for name in store.names() if name != SIGNATURE]
-            digests = (Digest("sha256", bytes.fromhex(sha256_of(store, name))) for name in names)
+            hashes = (_hash(store, name, known or {}) for name in names)
+            digests = (Digest("sha256", bytes.fromhex(each)) for each in hashes)
             items = [kind.new_item(*each) for each in zip(names, digests, strict=True)]
-            return manifest.Manifest(store.place.name, items, kind)
+            # The name of "." is empty, and a signature without a name cannot be checked.
+            return manifest.Manifest(store.place.resolve().name, items, kind)
 
     return Hashing()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -93,13 +94,23 @@ def check_apart(out: Path, source: str | Path | Query, parts: Sequence[Part]) ->
     root = parts[0].home
     if isinstance(root, Place):
         return
-    deep = Path(str(source).removeprefix("file://")).is_dir() or "**" in str(source)
+    given = str(source).removeprefix("file://")
+    # A glob with a wildcard for a folder, such as "data/*/*.parquet", may find the scores as well.
+    deep = Path(given).is_dir() or "**" in given or glob.has_magic(str(Path(given).parent))
     if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
         raise OutputError(
             "the output folder is inside the source.",
             where=out,
             mend="Name a folder outside it.",
         )
+
+
+def check_names(parts: Sequence[Part]) -> None:
+    """Refuse files whose names cannot be written down: those that are no UTF-8."""
+    for name in (name for part in parts for name in (part.root, *(part.files or (part.path,)))):
+        shown = name.encode(errors="backslashreplace").decode()
+        if not name.isascii() and shown != name:
+            raise DataError("the name is not UTF-8 text.", where=shown, mend="Rename it.")
 
 
 def check_columns(parts: Sequence[Part], scorer: Scorer) -> None:

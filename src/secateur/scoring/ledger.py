@@ -10,10 +10,12 @@ when that process ends, in whatever way, the operating system lets it go.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Literal, Self, TypeVar
 
@@ -130,9 +132,8 @@ class Ledger:
                 self._append(job)
             else:
                 _check_job(out, lines[0], job, resume=resume)
-                parsed = (_parse(Entry, line, out, i) for i, line in enumerate(lines[1:], start=2))
-                # A part that was lost and done again has two lines, of which the last one counts.
-                for entry in {entry.key: entry for entry in parsed}.values():
+                parsed = [_parse(Entry, line, out, i) for i, line in enumerate(lines[1:], start=2)]
+                for entry in _latest(parsed):
                     if _is_there(out, entry):
                         self._add(entry)
             self._remove_strays()
@@ -159,7 +160,9 @@ class Ledger:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        # On a full disk closing fails too, and is then of no interest.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _append(self, line: _Line) -> None:
         try:
@@ -227,6 +230,21 @@ def _parse(kind: type[_L], line: bytes, out: Path, number: int) -> _L:
             where=out / LEDGER,
             mend=_ELSEWHERE,
         ) from error
+
+
+def _latest(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the last entry of each part and of each number, in order.
+
+    A part that was lost and done again has two lines; and what was its number may have gone to
+    another part, whose files then lie under it.
+    """
+    seen: set[object] = set()
+    found = []
+    for entry in reversed(entries):
+        if not seen & {entry.key, entry.number}:
+            found.append(entry)
+        seen |= {entry.key, entry.number}
+    return found[::-1]
 
 
 def _check_job(out: Path, line: bytes, job: Job, *, resume: bool) -> None:

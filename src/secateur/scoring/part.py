@@ -75,7 +75,8 @@ def _score(
     seen: Callable[[int], None],
     helpers: Helpers | None,
 ) -> Entry:
-    rows = 0
+    # Of what is about to be read: a file that is exchanged meanwhile has another one afterwards.
+    rows, stamp = 0, piece.stamp
     with (
         Sink(part_path(out, number), scorer.compression) as scores,
         Sink(quarantine_path(out, number), scorer.compression) as bad,
@@ -94,7 +95,7 @@ def _score(
         number=number,
         source=piece.part.path,
         first=piece.first,
-        stamp=piece.stamp,
+        stamp=stamp,
         rows=rows,
         scored=scores.rows,
         quarantined=bad.rows,

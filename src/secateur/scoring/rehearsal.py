@@ -15,7 +15,14 @@ from secateur.errors import DataError, OutputError, SecateurError
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
 from secateur.scoring.answers import Carry
-from secateur.scoring.asked import check_apart, check_carried, check_out, contract_of, fault_of
+from secateur.scoring.asked import (
+    check_apart,
+    check_carried,
+    check_names,
+    check_out,
+    contract_of,
+    fault_of,
+)
 from secateur.scoring.ledger import LEDGER, Entry, Job
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer, usual_chunk
@@ -84,6 +91,7 @@ def rehearse(
     check_carried(kept, columns, contract)
     check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
+    check_names(parts)
     check_apart(Path(out), source, parts)
     named = "onnxruntime" if runtime == "auto" else runtime
     predictor = Predictor(artifact, runtime=named, rows=usual_chunk(contract))

@@ -30,6 +30,7 @@ from secateur.scoring.asked import (
     check_carried,
     check_columns,
     check_engine,
+    check_names,
     check_options,
     check_out,
     check_written,
@@ -136,6 +137,7 @@ def score(
     check_carried(keys, columns, contract)
     check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
+    check_names(parts)
     out = Path(out)
     check_apart(out, source, parts)
     if runtime != "auto":
@@ -182,6 +184,8 @@ def score(
             run_ray(scorer, out, todo, done=done, tick=tick, **place)
         else:
             run_local(scorer, out, todo, threads=setup.threads, done=done, tick=tick)
+        if todo:
+            _check_same(pieces, ledger)
         seconds = time.perf_counter() - began
         tally = Tally(
             parts=len(ledger.entries),
@@ -229,9 +233,18 @@ def _set_up(scorer: Scorer, setup: Setup) -> Scorer:
 
 def _to_do(pieces: Sequence[Piece], ledger: Ledger) -> Iterator[tuple[int, Piece]]:
     """Yield the pieces that are not done, with numbers that no part has."""
-    before = [piece for piece in pieces if piece.key in ledger.entries]
+    _check_same(pieces, ledger)
+    taken = {entry.number for entry in ledger.entries.values()}
+    free = (number for number in itertools.count() if number not in taken)
+    left = (piece for piece in pieces if piece.key not in ledger.entries)
+    yield from zip(free, left, strict=False)
+
+
+def _check_same(pieces: Sequence[Piece], ledger: Ledger) -> None:
+    """Raise where a piece that is done is not in the source as it was when it was read."""
+    done = [piece for piece in pieces if piece.key in ledger.entries]
     with ThreadPoolExecutor(REQUESTS) as pool:
-        here = dict(pool.map(lambda piece: (piece.key, piece.stamp), before))
+        here = dict(pool.map(lambda piece: (piece.key, piece.stamp), done))
     for key, entry in ledger.entries.items():
         if here.get(key) != entry.stamp:
             raise OutputError(
@@ -239,10 +252,6 @@ def _to_do(pieces: Sequence[Piece], ledger: Ledger) -> Iterator[tuple[int, Piece
                 where=ledger.out,
                 mend="Name another output folder, or bring the file back as it was.",
             )
-    taken = {entry.number for entry in ledger.entries.values()}
-    free = (number for number in itertools.count() if number not in taken)
-    left = (piece for piece in pieces if piece.key not in ledger.entries)
-    yield from zip(free, left, strict=False)
 
 
 def _check_share(ledger: Ledger, max_bad: float | None, pieces: int) -> None:

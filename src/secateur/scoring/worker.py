@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from secateur.errors import DataError, OutputError, SecateurError
+from secateur.errors import ArtifactError, DataError, OutputError, SecateurError
 from secateur.formats.artifact import MANIFEST, Artifact
 from secateur.formats.predictor import Predictor
 from secateur.formats.runners import version_of
@@ -110,10 +110,7 @@ def files_of_artifact(artifact: Artifact) -> dict[str, np.ndarray]:
 
 
 def _content(artifact: Artifact, name: str) -> bytes:
-    if name != MANIFEST:
-        return artifact.read(name)
-    with artifact.files.stream(name) as stream:
-        return stream.read()
+    return artifact.manifest_bytes if name == MANIFEST else artifact.read(name)
 
 
 def versions(runtime: str) -> dict[str, str]:
@@ -176,10 +173,13 @@ def _predictor(setup: Setup) -> Predictor:
     """Open the model where the driver did, or else from the bytes that it sent along."""
     import ray
 
-    manifest = Path(setup.artifact, MANIFEST)
     how: dict[str, Any] = {"runtime": setup.runtime, "rows": setup.rows}
-    if manifest.is_file() and _hash(manifest) == setup.manifest:
-        return Predictor(setup.artifact, **how)
+    try:
+        artifact = Artifact.open(setup.artifact)
+        if hashlib.sha256(artifact.manifest_bytes).hexdigest() == setup.manifest:
+            return Predictor(artifact, **how)
+    except ArtifactError:
+        pass  # it is not there, or is another one by now
     with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
         files: dict[str, np.ndarray] = ray.get(setup.files)
         for name, content in files.items():
@@ -187,13 +187,6 @@ def _predictor(setup: Setup) -> Predictor:
             file.parent.mkdir(parents=True, exist_ok=True)
             content.tofile(file)
         return Predictor(folder, **how)
-
-
-def _hash(file: Path) -> str | None:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return None
 
 
 def _check_versions(setup: Setup) -> None:

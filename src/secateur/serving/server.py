@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
     def __init__(self, rivals: Rivals, token: str, *args: Any):
         self.rivals, self.token = rivals, token
         super().__init__(*args)
+
+    def handle(self) -> None:
+        """Answer; a page that is closed before its answer comes is nothing to tell of."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self) -> None:
         if self._refused() or self._action() != "":

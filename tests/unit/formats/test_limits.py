@@ -108,3 +108,8 @@ def test_every_exported_kind_of_model_passes(dense, tmp_path):
     to_onnx(dense(), tmp_path / "m.onnx")
     check_onnx((tmp_path / "m.onnx").read_bytes(), "m.onnx")
     assert onnx.load(tmp_path / "m.onnx").graph.node
+
+
+def test_a_constant_made_out_of_plain_integers():
+    shape = helper.make_node("Constant", [], ["shape"], value_ints=[2**20, 2**20])
+    refused(model([shape, helper.make_node("ConstantOfShape", ["shape"], ["y"])]), "out of a shape")

@@ -3,12 +3,13 @@
 import io
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from secateur.errors import ArtifactError, OutputError
-from secateur.formats import archive
+from secateur.formats import archive, signing
 from secateur.formats.artifact import MODEL, Artifact
 from secateur.formats.completing import complete
 from secateur.formats.predictor import Predictor
@@ -132,3 +133,55 @@ def test_an_empty_store_is_no_artifact(tmp_path):
     with pytest.raises(ArtifactError, match=r"holds no manifest\.json"):
         Artifact.open(tmp_path / "z")
     assert ZipStore(tmp_path / "z").names() == ("a",)
+
+
+@pytest.mark.parametrize("name", ["packed.secateur", "deep/packed.secateur"])
+def test_a_file_inside_the_folder_that_it_is_made_of(folder, monkeypatch, name):
+    monkeypatch.chdir(folder)
+    with pytest.raises(OutputError, match="inside the artifact"):
+        archive.pack(FolderStore(Path(".")), name)
+    Artifact.open(folder)
+
+
+def test_a_link_that_leads_nowhere(folder):
+    (folder / MODEL).unlink()
+    (folder / MODEL).symlink_to("nothing")
+    with pytest.raises(ArtifactError, match="the file is missing") as caught:
+        Artifact.open(folder)
+    assert caught.value.where == str(folder / MODEL)
+
+
+def test_a_signature_is_of_the_manifest_that_is_used(folder, tmp_path, monkeypatch):
+    pytest.importorskip("model_signing")
+    public = signing.new_key(tmp_path / "key.pem")
+    monkeypatch.chdir(folder)
+    here = FolderStore(Path("."))
+    archive.add_signature(here, signing.signature_of(here, tmp_path / "key.pem"))
+    signer = signing.Signer(key=public)
+    assert Artifact.open(folder, signed_by=signer).model_sha256
+    write_artifact(tmp_path / "other", table_contract(), seed=1)
+    names = (MODEL, "manifest.json")
+    sound = {name: (folder / name).read_bytes() for name in names}
+    for name in names:
+        (folder / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    checked = signing.read_text
+
+    def exchanged(store, name):
+        # The signature is looked at last: what it is of is put back just before.
+        for each, content in sound.items():
+            (folder / each).write_bytes(content)
+        return checked(store, name)
+
+    monkeypatch.setattr(signing, "read_text", exchanged)
+    with pytest.raises(ArtifactError, match="changed after it was signed"):
+        Artifact.open(folder, signed_by=signer)
+
+
+def test_what_is_exchanged_after_it_was_checked_is_not_unpacked(folder, tmp_path):
+    packed = archive.pack(FolderStore(folder), tmp_path / "a.secateur")
+    opened = Artifact.open(packed)
+    write_artifact(tmp_path / "other", table_contract(), seed=1)
+    archive.pack(FolderStore(tmp_path / "other"), packed)
+    with pytest.raises(ArtifactError, match="was changed"):
+        archive.unpack(opened.files, tmp_path / "new", known=opened.hashes)
+    assert not (tmp_path / "new").exists()

@@ -1,5 +1,6 @@
 """What is in the ledger is done and there; one process holds it; no other job touches it."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -131,3 +132,39 @@ def test_lock_of_a_killed_process_is_free(out):
         process.wait()
     with Ledger(out, JOB) as ledger:
         assert len(ledger.entries) == 2
+
+
+def test_a_number_that_went_to_another_part(out):
+    part_path(out, 0).unlink()
+    with Ledger(out, JOB) as ledger:
+        ledger.append(done(out, 0).model_copy(update={"source": "new.csv"}))
+    # The file of number 0 is as large as the lost one was, and is not it.
+    with Ledger(out, JOB) as ledger:
+        assert sorted(source for source, _ in ledger.entries) == ["1.csv", "new.csv"]
+        assert ledger.counts["rows"] == 10
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    refused(tmp_path / "new", "its file system has no locks")
+
+
+def test_a_disk_that_is_full(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill():
+        with Ledger(tmp_path, JOB) as ledger:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+            ledger.append(done(tmp_path, 0).model_copy(update={"source": "x" * 500}))
+
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -87,3 +87,24 @@ def test_keys_of_images(tmp_path):
     artifact = write_artifact(tmp_path / "artifact", image_contract())
     with pytest.raises(ContractError, match="images have no key columns"):
         score(artifact, tmp_path, tmp_path / "out", keys=["id"])
+
+
+def test_scores_that_a_glob_would_find_as_data(artifact, tmp_path):
+    data = tmp_path / "data"
+    write_parquet_files(data / "jan", [10])
+    with pytest.raises(OutputError, match="inside the source"):
+        score(artifact, f"{data}/*/*.parquet", data / "out")
+    assert not (data / "out").exists()
+    assert score(artifact, f"{data}/jan/*.parquet", data / "out").scored == 10
+
+
+def test_a_name_that_is_no_text(artifact, tmp_path):
+    write_parquet_files(tmp_path / "data", [10])
+    odd = os.fsencode(tmp_path / "data") + b"/caf\xe9.parquet"
+    try:
+        os.rename(tmp_path / "data" / "data-000.parquet", odd)
+    except OSError:
+        pytest.skip("the file system takes UTF-8 alone")
+    with pytest.raises(DataError, match="not UTF-8 text") as caught:
+        score(artifact, tmp_path / "data", tmp_path / "out")
+    assert caught.value.where == "caf\\udce9.parquet"

@@ -1,5 +1,7 @@
 """A job goes on where it stopped, whatever stopped it, and never mixes with another."""
 
+from functools import partial
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -8,7 +10,9 @@ from secateur.errors import (
     OutputError,
     TooManyBadRowsError,
 )
+from secateur.scoring import score as score_module
 from secateur.scoring.score import score
+from secateur.scoring.scorer import Scorer
 from unit.scoring.artifacts import (
     as_table,
     assert_scores_of,
@@ -134,3 +138,26 @@ def test_disk_that_fills_up(artifact, tmp_path, monkeypatch):
     monkeypatch.undo()
     score(artifact, tmp_path / "data", tmp_path / "out")
     assert_scores_of(tmp_path / "out", x)
+
+
+@pytest.mark.parametrize("moment", [1, 3])
+def test_file_that_changes_while_it_is_scored(artifact, tmp_path, monkeypatch, moment):
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    x = numbers(40)
+    pq.write_table(as_table(x), data / "a.parquet", row_group_size=10)
+    monkeypatch.setattr(score_module, "cut", partial(score_module.cut, rows=10))
+    plain, seen = Scorer.score, []
+
+    def changing(self, piece, block):
+        seen.append(plain(self, piece, block))
+        if len(seen) == moment:
+            pq.write_table(as_table(x, first_id=100), tmp_path / "new", row_group_size=5)
+            (tmp_path / "new").rename(data / "a.parquet")
+        return seen[-1]
+
+    monkeypatch.setattr(Scorer, "score", changing)
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"a\.parquet was scored, and has changed"):
+            score(artifact, data, out, threads=1)
+    assert not (out / "tally.json").exists()

@@ -3,7 +3,10 @@
 import http.client
 import io
 import json
+import socket
+import struct
 import threading
+import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -251,3 +254,15 @@ def test_a_packed_artifact_is_tried_as_it_is(run, tmp_path):
         reply, text = ask(server.url)
         assert reply.status == 200
         assert b"linear" in text
+
+
+def test_a_page_that_is_closed_before_its_answer(tmp_path, capfd):
+    with served(write_artifact(tmp_path / "a", table_contract())) as server:
+        parts = urlsplit(server.url)
+        line = socket.create_connection((parts.hostname, parts.port))
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.sendall(f"GET {parts.path} HTTP/1.0\r\nHost: {parts.netloc}\r\n".encode())
+        line.close()  # with a reset
+        assert ask(server.url)[0].status == 200
+        time.sleep(0.2)
+    assert "Traceback" not in capfd.readouterr().err
