@@ -76,4 +76,5 @@ def sign(
         return
     if public is not None:
         sink.result(f"key: {new_key} (keep it to yourself); public key: {public}")
-    sink.result(f"{artifact}: signed; check it with: secateur verify {artifact} --key PUBLIC")
+    by = "--key PUBLIC" if certificate is None else "--certificate ROOT"
+    sink.result(f"{artifact}: signed; check it with: secateur verify {artifact} {by}")

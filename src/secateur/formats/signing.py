@@ -63,6 +63,12 @@ def signature_of(
     hashing = _hashing(store)
     from model_signing import signing
 
+    if certificate is not None and password is not None:
+        raise SecateurError(
+            "a key with a password cannot sign with a certificate.",
+            where=private_key,
+            mend="Make a file of the key without one: openssl pkey -in KEY -out PLAIN.",
+        )
     config = signing.Config().set_hashing_config(hashing)
     for each in (private_key, *(() if certificate is None else (certificate,)), *chain):
         read_secret(each)
@@ -71,8 +77,11 @@ def signature_of(
             given: Any = None if password is None else password.encode()
             config.use_elliptic_key_signer(private_key=private_key, password=given)
         else:
+            # The library cannot read an empty chain; a certificate may stand in it twice.
             config.use_certificate_signer(
-                private_key=private_key, signing_certificate=certificate, certificate_chain=chain
+                private_key=private_key,
+                signing_certificate=certificate,
+                certificate_chain=chain or (certificate,),
             )
     except Exception as error:
         raise SecateurError(
