@@ -91,6 +91,7 @@ def seal(
     Raises:
         SecateurError: there is no recipient and no passphrase, or both, or a recipient is none.
         MissingExtraError: the extra `sealing` is not installed.
+        ArtifactError: it is too large to be opened again.
         OutputError: the file cannot be written.
     """
     age = _age()
@@ -103,6 +104,12 @@ def seal(
         sealed = age.passphrase.encrypt(content, passphrase)
     else:
         sealed = age.encrypt(content, [_recipient(age, each) for each in recipients])
+    if len(sealed) > SEALED_LIMIT:
+        raise ArtifactError(
+            f"sealed, it has {len(sealed):,} bytes, and at most {SEALED_LIMIT:,} are opened again.",
+            where=out,
+            mend="Leave out files that scoring does not need, or protect its disk instead.",
+        )
     try:
         with new_file(out) as partial:
             partial.write_bytes(sealed)

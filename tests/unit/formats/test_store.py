@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from secateur.errors import ArtifactError, OutputError
-from secateur.formats import archive, signing
+from secateur.formats import archive, sealing, signing
 from secateur.formats.artifact import MODEL, Artifact
 from secateur.formats.completing import complete
 from secateur.formats.predictor import Predictor
@@ -185,3 +185,11 @@ def test_what_is_exchanged_after_it_was_checked_is_not_unpacked(folder, tmp_path
     with pytest.raises(ArtifactError, match="was changed"):
         archive.unpack(opened.files, tmp_path / "new", known=opened.hashes)
     assert not (tmp_path / "new").exists()
+
+
+def test_what_could_not_be_opened_again_is_not_sealed(folder, tmp_path, monkeypatch):
+    pytest.importorskip("pyrage", reason="the extra `sealing` is not installed")
+    monkeypatch.setattr(sealing, "SEALED_LIMIT", 1000)
+    with pytest.raises(ArtifactError, match="opened again"):
+        sealing.seal(archive.packed(FolderStore(folder)), tmp_path / "a.age", passphrase="open")
+    assert not (tmp_path / "a.age").exists()
