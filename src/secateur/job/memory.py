@@ -13,8 +13,8 @@ _MALLOC = ((-1, 2**31 - 1), (-2, 2**28), (-3, 2**25))
 def keep_memory() -> None:
     """Have glibc keep freed memory: a training step takes and frees the same large arrays again.
 
-    Given back to the system each time, they cost as much time in page faults as all the arithmetic.
-    It is for processes of secateur's own: a library does not set this for its user's process.
+    What is given back to the system is fetched anew at each step, a page fault for each page. This
+    is for processes of secateur's own: a library does not set it for its user's process.
     """
     if not sys.platform.startswith("linux"):
         return
