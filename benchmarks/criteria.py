@@ -98,8 +98,8 @@ def pruned(options, model: keras.Model, way: Way, share: float, data: dict, data
         samples=options.samples,
         seed=options.seed,
     )(model, dataset)
-    last = f" {way.rounds}/{way.rounds}" if way.rounds > 1 else ""
-    stages = {stage.name.removesuffix(last): stage.model for stage in result.stages}
+    # The last round that cut anything: rounding may have met the budget before the last one.
+    stages = {stage.name.partition(" ")[0]: stage.model for stage in result.stages}
     found = {"macs": result.after.macs / result.before.macs}
     found |= {name: accuracy(stages[name], data) for name in ("cut", "healed")}
     return found | tuned(result.model, data, options.seed)

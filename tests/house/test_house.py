@@ -17,6 +17,7 @@ MOST_LINES = 410
 RANKS = {
     "errors": 0,
     "files": 1,
+    "machine": 1,
     "data": 2,
     "graph": 3,
     "formats": 3,

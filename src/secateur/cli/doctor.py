@@ -81,7 +81,7 @@ def doctor(
 def examine() -> DoctorTold:
     """Look at the machine; nothing heavy is imported."""
     from secateur.cli.told import DoctorTold, PackageTold
-    from secateur.job.processes import cores
+    from secateur.machine import cores
 
     packages = tuple(
         PackageTold(

@@ -121,11 +121,15 @@ def score(
     if order_by is not None and query is None:
         raise SecateurError("--order-by is of a query, and there is none.", mend="Give --query.")
     source = data if query is None else _query(data, query, order_by)
+    asked = {
+        "keys": key or None,
+        "probability": "all" if all_probabilities else True,
+        "columns": "all" if append else "keys",
+        "runtime": runtime,
+    }
     if dry_run:
         from secateur.cli.rehearsal import rehearse_scoring
 
-        columns = "all" if append else "keys"
-        asked = {"keys": key or None, "columns": columns, "runtime": runtime}
         rehearse_scoring(opened, source, out, json=json, **asked)
         return
     columns = (
@@ -142,18 +146,15 @@ def score(
                 opened,
                 source,
                 out,
-                keys=key or None,
                 threads=threads,
                 batch_rows=batch_rows,
                 max_bad=allowed,
-                runtime=runtime,  # type: ignore[arg-type]
-                probability="all" if all_probabilities else True,
-                columns="all" if append else "keys",
                 compression=compression.value,
                 engine=engine,  # type: ignore[arg-type]
                 address=address,
                 memory=None if memory is None else memory * 2**20,
                 progress=_Meter(progress, task),
+                **asked,  # type: ignore[arg-type]
             )
         except KeyboardInterrupt as interrupt:
             interrupt.add_note("Give the same command again to go on from here.")

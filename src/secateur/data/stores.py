@@ -6,7 +6,6 @@ are decoded once into memory where they fit, else each time they are asked for.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import weakref
@@ -27,8 +26,9 @@ from secateur.data.places import Place
 from secateur.data.shards import Shards
 from secateur.errors import DataError
 from secateur.files import reserve
+from secateur.machine import cores
 
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, cores())
 
 
 class Store(Protocol):

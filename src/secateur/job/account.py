@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -13,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from secateur.evaluation.metrics import Metrics, predicted
+from secateur.machine import cores
 from secateur.reporting import record
 from secateur.reporting.images import data_uri
 
@@ -254,7 +254,7 @@ def environment() -> dict[str, str]:
         "Python": platform.python_version(),
         "Keras": f"{keras.__version__} ({backend} {version})".replace(" )", ")"),
         "ONNX Runtime": _version("onnxruntime") or "none",
-        "Processor": f"{_processor()}, {os.cpu_count()} cores",
+        "Processor": f"{_processor()}, {cores()} cores",
         "System": f"{platform.system()} {platform.machine()}",
     }
 

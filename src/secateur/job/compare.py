@@ -24,9 +24,10 @@ from secateur.files import write_whole
 from secateur.job import account
 from secateur.job.contender import OUTPUT, Order
 from secateur.job.folder import RunFolder, disk_errors
-from secateur.job.processes import carry_out, cores
+from secateur.job.processes import carry_out
 from secateur.job.start import Say, Start
 from secateur.job.timing import measured
+from secateur.machine import cores
 from secateur.recipe.contenders import contenders
 from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import CompareSection

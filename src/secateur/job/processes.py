@@ -13,14 +13,8 @@ from collections.abc import Callable, Sequence
 
 from secateur.files import write_whole
 from secateur.job.contender import LOG, ORDER, OUTCOME, Order, outcome_of
+from secateur.machine import cores
 from secateur.reporting.comparison import Trial
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def carry_out(

@@ -15,6 +15,7 @@ from secateur.data.sources import Part, names_of
 from secateur.errors import ArtifactError, ContractError, DataError, OutputError, SecateurError
 from secateur.formats.artifact import Artifact
 from secateur.scoring.answers import Carry, demand_free
+from secateur.scoring.ledger import Job
 from secateur.scoring.scorer import Scorer
 from secateur.scoring.sink import Compression
 
@@ -37,6 +38,21 @@ def contract_of(artifact: Artifact) -> Contract:
     if contract.target is None:
         raise ArtifactError("the contract says nothing of a target.", where=artifact.path)
     return contract
+
+
+def job_of(scorer: Scorer, parts: Sequence[Part], *, runtime: str, chunk: int | None) -> Job:
+    """Return what makes another run the same job, as the ledger holds it."""
+    home = parts[0].home
+    return Job(
+        model=scorer.predictor.artifact.model_sha256,
+        contract=scorer.contract.fingerprint(),
+        source=str(home) if isinstance(home, Place) else str(home.resolve()),
+        keys=scorer.keys,
+        probability=scorer.probability,
+        columns=scorer.carry,
+        runtime=runtime,
+        chunk=chunk,
+    )
 
 
 def check_engine(engine: str, address: str | None, memory: int | None) -> None:

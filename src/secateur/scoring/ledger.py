@@ -96,6 +96,41 @@ def job_in(out: Path) -> Job | None:
         return None
 
 
+def done_in(out: Path, job: Job) -> set[tuple[str, int]]:
+    """Return the keys of the parts of a job that are done, read while it may be under way.
+
+    Raises:
+        OutputError: the folder holds something else, or another job.
+    """
+    demand_ours(out)
+    try:
+        content = (out / LEDGER).read_bytes()
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise OutputError(
+            f"the ledger cannot be read: {error.strerror or error}.", where=out, mend=_ELSEWHERE
+        ) from error
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    if not lines:
+        return set()
+    _check_job(out, lines[0], job, resume=True)
+    parsed = [_parse(Entry, line, out, i) for i, line in enumerate(lines[1:], start=2)]
+    return {entry.key for entry in _latest(parsed) if _is_there(out, entry)}
+
+
+def demand_ours(out: Path) -> None:
+    """Refuse a folder that is neither new nor empty nor a scoring job's."""
+    if out.exists() and not out.is_dir():
+        raise OutputError("there is a file of that name.", where=out, mend=_ELSEWHERE)
+    if out.is_dir() and any(out.iterdir()) and not (out / LEDGER).is_file():
+        raise OutputError(
+            f"the folder is not empty and holds no {LEDGER}, so it is not a scoring job's.",
+            where=out,
+            mend=_ELSEWHERE,
+        )
+
+
 def part_path(out: Path, number: int) -> Path:
     """Return where the scores of part `number` go."""
     return out / f"part-{number:05d}.parquet"
@@ -188,14 +223,7 @@ class Ledger:
 def _open(out: Path) -> IO[bytes]:
     """Open and lock the ledger, in a folder that is empty or has one."""
     path = out / LEDGER
-    if out.exists() and not out.is_dir():
-        raise OutputError("there is a file of that name.", where=out, mend=_ELSEWHERE)
-    if out.is_dir() and any(out.iterdir()) and not path.is_file():
-        raise OutputError(
-            f"the folder is not empty and holds no {LEDGER}, so it is not a scoring job's.",
-            where=out,
-            mend=_ELSEWHERE,
-        )
+    demand_ours(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         file = path.open("a+b")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from secateur.data.databases import Query
 from secateur.data.sources import Part, find_parts
-from secateur.errors import DataError, OutputError, SecateurError
+from secateur.errors import DataError, SecateurError
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
-from secateur.scoring.answers import Carry
+from secateur.scoring.answers import Carry, Probability
 from secateur.scoring.asked import (
     check_apart,
     check_carried,
@@ -22,8 +21,9 @@ from secateur.scoring.asked import (
     check_out,
     contract_of,
     fault_of,
+    job_of,
 )
-from secateur.scoring.ledger import LEDGER, Entry, Job
+from secateur.scoring.ledger import done_in, job_in
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer, usual_chunk
 
@@ -64,6 +64,7 @@ def rehearse(
     out: str | Path,
     *,
     keys: Sequence[str] | None = None,
+    probability: Probability = True,
     columns: Carry = "keys",
     runtime: str = "onnxruntime",
     rows: int = ROWS,
@@ -75,8 +76,9 @@ def rehearse(
         source: raw data as `score` takes it.
         out: the folder that the scores would go to.
         keys: columns to carry over; where None, those of the contract.
+        probability: what is to be written of the classes' probabilities.
         columns: what is to stand beside the predictions: the "keys", or "all" columns.
-        runtime: what is to run the model.
+        runtime: what is to run the model; "auto" measures nothing here.
         rows: how many rows, the first ones, are scored to see whether that works.
 
     Raises:
@@ -93,16 +95,13 @@ def rehearse(
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
     check_names(parts)
     check_apart(Path(out), source, parts)
-    named = "onnxruntime" if runtime == "auto" else runtime
-    predictor = Predictor(artifact, runtime=named, rows=usual_chunk(contract))
-    scorer = Scorer(predictor, contract, kept, block_rows=rows, carry=columns)
-    asked = {
-        "model": artifact.model_sha256,
-        "contract": contract.fingerprint(),
-        "keys": kept,
-        "columns": columns,
-    }
-    done = _done(Path(out), asked)
+    begun = job_in(Path(out)) if runtime == "auto" else None
+    chunk = None if begun is None else begun.chunk
+    if runtime == "auto":
+        runtime = "onnxruntime" if begun is None else begun.runtime
+    predictor = Predictor(artifact, runtime=runtime, rows=chunk or usual_chunk(contract))
+    scorer = Scorer(predictor, contract, kept, probability, rows, carry=columns)
+    done = done_in(Path(out), job_of(scorer, parts, runtime=runtime, chunk=chunk))
     faults = {} if contract.kind == "image" else _faults(parts, scorer)
     if len(faults) == len(parts):
         raise next(iter(faults.values()))
@@ -139,38 +138,3 @@ def _tried(pieces: Sequence[Piece], scorer: Scorer) -> tuple[int, Counter[str]]:
         except DataError as error:
             return 0, Counter({error.what: 1})
     return 0, Counter()
-
-
-def _done(out: Path, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
-    """Return the parts that an earlier run of the job has done."""
-    ledger = out / LEDGER
-    if not ledger.is_file():
-        if out.exists() and (out.is_file() or any(out.iterdir())):
-            raise OutputError(
-                "it holds something else than a scoring job.",
-                where=out,
-                mend="Name another output folder.",
-            )
-        return set()
-    content = ledger.read_bytes()
-    # The last line of a job that is under way, or was killed, may be cut short.
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
-    if not lines:
-        return set()
-    try:
-        job = Job.model_validate_json(lines[0])
-        entries = [Entry.model_validate_json(line) for line in lines[1:]]
-    except ValueError as error:
-        raise OutputError(
-            "the ledger is not one that secateur wrote.",
-            where=ledger,
-            mend="Name another output folder.",
-        ) from error
-    other = next((name for name, value in asked.items() if getattr(job, name) != value), None)
-    if other is not None:
-        raise OutputError(
-            f"the folder belongs to a job of another {other}.",
-            where=out,
-            mend="Name another output folder.",
-        )
-    return {entry.key for entry in entries}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from secateur.data.databases import Query
-from secateur.data.places import REQUESTS, Place
-from secateur.data.sources import Part, find_parts
+from secateur.data.places import REQUESTS
+from secateur.data.sources import find_parts
 from secateur.errors import (
     ArtifactError,
     OutputError,
@@ -24,6 +23,7 @@ from secateur.files import write_whole
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
 from secateur.formats.runners import check_runtime
+from secateur.machine import cores
 from secateur.scoring.answers import Carry, Probability
 from secateur.scoring.asked import (
     check_apart,
@@ -35,8 +35,9 @@ from secateur.scoring.asked import (
     check_out,
     check_written,
     contract_of,
+    job_of,
 )
-from secateur.scoring.ledger import QUARANTINE, Entry, Job, Ledger, job_in
+from secateur.scoring.ledger import QUARANTINE, Entry, Ledger, job_in
 from secateur.scoring.local import run_local
 from secateur.scoring.on_ray import run_ray
 from secateur.scoring.pieces import Piece, cut
@@ -121,7 +122,7 @@ def score(
         '1,000,000 rows: 999,998 scored, 2 quarantined; 0.9 s, 1,111,111 rows/s'
     """
     began = time.perf_counter()
-    cores = _threads(threads)
+    usable = _threads(threads)
     check_options(batch_rows, max_bad)
     check_engine(engine, address, memory)
     check_written(columns, compression)
@@ -153,18 +154,9 @@ def score(
     )
     check_columns(parts, scorer)
     pieces = cut(parts)
-    setup = _setup(scorer, pieces, out, runtime, threads, cores)
+    setup = _setup(scorer, pieces, out, runtime, threads, usable)
     scorer = _set_up(scorer, setup)
-    job = Job(
-        model=artifact.model_sha256,
-        contract=contract.fingerprint(),
-        source=_address(parts[0]),
-        keys=keys,
-        probability=probability,
-        columns=columns,
-        runtime=setup.runtime,
-        chunk=setup.chunk,
-    )
+    job = job_of(scorer, parts, runtime=setup.runtime, chunk=setup.chunk)
     with Ledger(out, job, resume=resume) as ledger:
         todo = list(_to_do(pieces, ledger))
         resumed, before = len(ledger.entries), ledger.counts["rows"]
@@ -212,15 +204,15 @@ def _setup(
     out: Path,
     runtime: str,
     threads: int | None,
-    cores: int,
+    usable: int,
 ) -> Setup:
     """Return how to run the job: as asked, as it was begun, or as measured."""
     if runtime != "auto":
-        return Setup(runtime, None, cores)
+        return Setup(runtime, None, usable)
     begun = job_in(out)
     if begun is not None:
-        return Setup(begun.runtime, begun.chunk, cores)
-    return choose(scorer, pieces, threads=threads, cores=cores)
+        return Setup(begun.runtime, begun.chunk, usable)
+    return choose(scorer, pieces, threads=threads, cores=usable)
 
 
 def _set_up(scorer: Scorer, setup: Setup) -> Scorer:
@@ -273,13 +265,7 @@ def _check_share(ledger: Ledger, max_bad: float | None, pieces: int) -> None:
 
 def _threads(threads: int | None) -> int:
     if threads is None:
-        return os.cpu_count() or 1
+        return cores()
     if threads < 1:
         raise SecateurError(f"`threads` is {threads}.", mend="Give 1 or more.")
     return threads
-
-
-def _address(part: Part) -> str:
-    """Return where the source is, in the same words each time."""
-    home = part.home
-    return str(home) if isinstance(home, Place) else str(home.resolve())

@@ -65,6 +65,7 @@ class Server:
                 mend="Name another with --port, or leave it out.",
             ) from error
         self._http.daemon_threads = True
+        self._running = self._closed = False
 
     @property
     def url(self) -> str:
@@ -73,11 +74,15 @@ class Server:
 
     def run(self) -> None:
         """Answer until `close` is called or the process is interrupted."""
-        self._http.serve_forever(poll_interval=0.2)
+        self._running = True
+        if not self._closed:
+            self._http.serve_forever(poll_interval=0.2)
 
     def close(self) -> None:
         """Stop answering and give the port back."""
-        self._http.shutdown()
+        self._closed = True
+        if self._running:
+            self._http.shutdown()
         self._http.server_close()
 
 

@@ -21,6 +21,7 @@ import keras
 
 from secateur.errors import MissingExtraError, ModelError, RecipeError, SecateurError
 from secateur.graph.weights import copied
+from secateur.machine import cores
 from secateur.steps.bar import Bar
 from secateur.steps.keeper import STATE, read_state
 from secateur.steps.replicas import check_backend, divisible
@@ -181,17 +182,20 @@ def _cluster(ray: Any, workers: int) -> Iterator[None]:
     if mine:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if "RAY_ADDRESS" not in os.environ:
-            cores = max(workers, os.cpu_count() or 1)
-            options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
+            options |= {
+                "address": "local",
+                "num_cpus": max(workers, cores()),
+                "include_dashboard": False,
+            }
         with warnings.catch_warnings():
             # JAX warns of every process that is started, other programs too.
             warnings.filterwarnings("ignore", message=r"os\.fork\(\)")
             ray.init(**options)
     try:
-        cores = ray.cluster_resources().get("CPU", 0)
-        if cores < workers:
+        found = ray.cluster_resources().get("CPU", 0)
+        if found < workers:
             raise RecipeError(
-                f"{workers} workers were asked for, and the cluster has {cores:g} cores.",
+                f"{workers} workers were asked for, and the cluster has {found:g} cores.",
                 where="workers",
                 mend="Ask for fewer, or give the cluster more nodes.",
             )

@@ -7,7 +7,6 @@ off, be it in the midst of an epoch, and resumed gives what it would have given 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from secateur.errors import DataError, RecipeError
 from secateur.graph.observe import loss_for
 from secateur.graph.weights import copied
+from secateur.machine import cores
 from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
 from secateur.steps.randomness import own_randomness, seed_layers, seeding
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from secateur.steps.teaching import Around
 
 
-WORKERS = min(2, os.cpu_count() or 1)
+WORKERS = min(2, cores())
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,14 @@ def test_scoring_tells_what_there_is_and_tries_some_of_it(secateur, photos, mode
     assert secateur("score", "artifact", photos, "scored")[0] == 0
     told = is_told("score --dry-run", *secateur(*words))
     assert told["done"] == told["parts"] == 1
+    said = secateur("score", "artifact", photos, "scored", "--all-probabilities", "--dry-run")[2]
+    assert 'its probability is true, and now it is "all"' in one_line(said)
     code, _, err = secateur("score", "artifact", photos, photos, "--dry-run")
     assert code == 2
     assert "inside the source" in one_line(err)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    assert "something else" in one_line(secateur(*words[:3], "other", "--dry-run")[2])
+    assert "not a scoring job's" in one_line(secateur(*words[:3], "other", "--dry-run")[2])
     for more, said in (
         (("s3://bucket/scored",), "not to a store"),
         (("new", "--append"), "no key columns"),

@@ -11,6 +11,7 @@ from secateur.errors import (
     TooManyBadRowsError,
 )
 from secateur.scoring import score as score_module
+from secateur.scoring.rehearsal import rehearse
 from secateur.scoring.score import score
 from secateur.scoring.scorer import Scorer
 from unit.scoring.artifacts import (
@@ -72,6 +73,24 @@ def test_other_model_is_refused(artifact, tmp_path):
     other = write_artifact(tmp_path / "other", artifact.contract, seed=1)
     with pytest.raises(OutputError, match="another job: its model is"):
         score(other, tmp_path / "data", tmp_path / "out")
+
+
+def test_a_rehearsal_refuses_what_the_job_would(artifact, tmp_path):
+    write_parquet_files(tmp_path / "data", [30, 40])
+    score(artifact, tmp_path / "data", tmp_path / "out")
+    assert rehearse(artifact, tmp_path / "data", tmp_path / "out").done == 2
+    assert rehearse(artifact, tmp_path / "data", tmp_path / "out", runtime="auto").done == 2
+    (tmp_path / "out" / "part-00001.parquet").unlink()
+    assert rehearse(artifact, tmp_path / "data", tmp_path / "out").done == 1
+    write_parquet_files(tmp_path / "other", [30])
+    for source, asked, name in (
+        ("other", {}, "source"),
+        ("data", {"probability": False}, "probability"),
+        ("data", {"runtime": "openvino"}, "runtime"),
+    ):
+        for do in (rehearse, score):
+            with pytest.raises(OutputError, match=f"another job: its {name} is"):
+                do(artifact, tmp_path / source, tmp_path / "out", **asked)
 
 
 def test_too_many_bad_rows_can_go_on(artifact, tmp_path):

@@ -256,6 +256,16 @@ def test_a_packed_artifact_is_tried_as_it_is(run, tmp_path):
         assert b"linear" in text
 
 
+def test_a_server_that_is_closed_before_it_runs(tmp_path):
+    server = Server(write_artifact(tmp_path / "a", table_contract()))
+    closed = threading.Thread(target=server.close, daemon=True)
+    closed.start()
+    closed.join(20)
+    assert not closed.is_alive()
+    server.run()
+    server.close()
+
+
 def test_a_page_that_is_closed_before_its_answer(tmp_path, capfd):
     with served(write_artifact(tmp_path / "a", table_contract())) as server:
         parts = urlsplit(server.url)
