@@ -129,6 +129,7 @@ def _show(found: DataCheck, *, all_columns: bool) -> None:
         sink.result("modes: " + ", ".join(f"{mode} ({count:,})" for mode, count in modes))
     for line in _lines(found):
         sink.result(line)
+    sink.passed_over(found.passed_over)
     if found.reasons:
         sink.table("would be quarantined", ("rows", "reason"), _reasons(found))
     of = "" if found.whole else " (of a part of the data)"
@@ -169,9 +170,6 @@ def _lines(found: DataCheck) -> Iterator[str]:
         names = list(found.extra)
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         yield f"not read by the model: {', '.join(names[:12])}{more}"
-    if found.passed_over:
-        some = ", ".join(f"{end} ({count:,})" for end, count in found.passed_over.items())
-        yield f"files that are no data: {some}"
     for piece in found.unread[:5]:
         yield f"{piece.source}: {piece.reason}"
     if found.unread_parts > 5:

@@ -23,7 +23,7 @@ def compare(
         ),
     ] = None,
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--data", help="The data, instead of the recipe's source.", metavar="PATH"),
     ] = None,
     changes: Annotated[
@@ -55,6 +55,7 @@ def compare(
     """
     prepare()
     with sink.waiting("starting"):
+        from secateur.data.places import absolute
         from secateur.errors import ModelError
         from secateur.job.compare import compare as compare_recipe
         from secateur.recipe.recipe import Recipe
@@ -62,7 +63,7 @@ def compare(
 
         given = list(changes or [])
         if data is not None:
-            given.append(f"data.source='{str(data.resolve()).replace(chr(39), chr(39) * 2)}'")
+            given.append(f"data.source='{absolute(data).replace(chr(39), chr(39) * 2)}'")
         checked = Recipe.load(recipe, given)
     folder = out or Path("runs") / f"{checked.name}-compare"
     above = context.parent

@@ -21,7 +21,7 @@ def export(
         typer.Option("--contract", help="What a valid row is: a contract (JSON or YAML)."),
     ] = None,
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--data", help="The training data, to learn from it what a valid row is."),
     ] = None,
     target: Target = None,

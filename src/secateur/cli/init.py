@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +20,7 @@ _RARE = 0.5
 
 def init(
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="A CSV, Parquet or Arrow file, or a folder of such files or of class folders.",
             metavar="DATA",
@@ -72,19 +72,23 @@ def init(
 
 
 def recipe_for(
-    data: Dataset, source: Path, out: Path, target: str | None, above: float | None
+    data: Dataset, source: str, out: Path, target: str | None, above: float | None
 ) -> str:
     """Return the text of a recipe for a data set."""
+    from secateur.data.places import absolute, is_remote
+
     contract = data.contract
-    name = _word(source.resolve().stem) or "model"
-    place = os.path.relpath(source.resolve(), out.resolve().parent)
+    whole = absolute(source)
+    name = _word(PurePosixPath(whole).stem) or "model"
+    place = whole if is_remote(source) else os.path.relpath(whole, out.resolve().parent)
+    relative = "" if is_remote(source) else "    # relative to this file"
     lines = [
         f"# What `secateur run {out.name}` does. Every value can be changed here, or for one run",
         "# with --set, as in --set train.epochs=2.",
         f"name: {_quoted(name)}",
         "",
         "data:",
-        f"  source: {_quoted(place)}    # relative to this file",
+        f"  source: {_quoted(place)}{relative}",
     ]
     if contract.kind == "image":
         lines += _image_lines(data)

@@ -29,7 +29,7 @@ def inspect(
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of one call.")] = 1,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Data with labels, for --sensitivity.")
+        str | None, typer.Option("--data", help="Data with labels, for --sensitivity.")
     ] = None,
     target: Target = None,
     above: Above = None,

@@ -30,7 +30,7 @@ Header = Annotated[
 
 def read_for(
     model: keras.Model,
-    data: Path,
+    data: str,
     *,
     where: Path,
     target: str | None,
@@ -45,7 +45,7 @@ def read_for(
     from secateur.data.read import read
     from secateur.models.fits import check_fits, image_size
 
-    size = image_size(model) if data.is_dir() else None
+    size = image_size(model) if Path(data).is_dir() else None
     images = {"image_size": size[:2], "mode": size[2]} if size else {}
     dataset = read(data, target=target, above=above, header=header, **images)
     check_fits(model, dataset.contract, where=where)

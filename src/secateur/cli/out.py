@@ -101,6 +101,13 @@ def counting(*columns: ProgressColumn | str) -> Iterator[Progress]:
         yield progress
 
 
+def passed_over(found: Mapping[str, int]) -> None:
+    """Tell of files that lie beside the data and are none, by their ending."""
+    if found:
+        some = ", ".join(f"{ending} ({count:,})" for ending, count in found.items())
+        result(f"files that are no data: {some}")
+
+
 # Made anew each time: tests and notebooks exchange the streams.
 def _out() -> Console:
     return Console()

@@ -74,7 +74,7 @@ def plan(
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Data, for criteria that look at some.")
+        str | None, typer.Option("--data", help="Data, for criteria that look at some.")
     ] = None,
     target: Target = None,
     above: Above = None,

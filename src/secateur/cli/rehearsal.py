@@ -36,4 +36,5 @@ def rehearse_scoring(
         sink.result(f"unusable: {path}: {why}")
     if len(found.unusable) > _SHOWN:
         sink.result(f"unusable: {len(found.unusable) - _SHOWN:,} more files")
+    sink.passed_over(found.passed_over)
     sink.result(f"nothing was written; without --dry-run the scores go to {out}")

@@ -25,7 +25,7 @@ def run(
         typer.Option("--out", help="The folder to make; runs/NAME by default.", metavar="FOLDER"),
     ] = None,
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--data", help="The data, instead of the recipe's source.", metavar="PATH"),
     ] = None,
     changes: Annotated[
@@ -53,13 +53,14 @@ def run(
     """
     prepare()
     with sink.waiting("starting"):
+        from secateur.data.places import absolute
         from secateur.job.run import run as run_recipe
         from secateur.recipe.recipe import Recipe
         from secateur.reporting.verdict import headline
 
         given = list(changes or [])
         if data is not None:
-            given.append(f"data.source='{str(data.resolve()).replace(chr(39), chr(39) * 2)}'")
+            given.append(f"data.source='{absolute(data).replace(chr(39), chr(39) * 2)}'")
         checked = Recipe.load(recipe, given)
     folder = out or Path("runs") / checked.name
     if dry_run:

@@ -117,7 +117,6 @@ def score(
         secret=secret(identity, passphrase_file),
         signed_by=signer(signed_by, certificates),
     )
-    allowed = None if max_bad is None else share(max_bad)
     if order_by is not None and query is None:
         raise SecateurError("--order-by is of a query, and there is none.", mend="Give --query.")
     source = data if query is None else _query(data, query, order_by)
@@ -126,6 +125,12 @@ def score(
         "probability": "all" if all_probabilities else True,
         "columns": "all" if append else "keys",
         "runtime": runtime,
+        "batch_rows": batch_rows,
+        "max_bad": None if max_bad is None else share(max_bad),
+        "compression": compression.value,
+        "engine": engine,
+        "address": address,
+        "memory": None if memory is None else memory * 2**20,
     }
     if dry_run:
         from secateur.cli.rehearsal import rehearse_scoring
@@ -147,12 +152,6 @@ def score(
                 source,
                 out,
                 threads=threads,
-                batch_rows=batch_rows,
-                max_bad=allowed,
-                compression=compression.value,
-                engine=engine,  # type: ignore[arg-type]
-                address=address,
-                memory=None if memory is None else memory * 2**20,
                 progress=_Meter(progress, task),
                 **asked,  # type: ignore[arg-type]
             )
@@ -176,6 +175,7 @@ def score(
         f"{tally.threads} thread{'' if tally.threads == 1 else 's'}"
     )
     sink.result(tally.summary())
+    sink.passed_over(tally.passed_over)
     if tally.quarantined or tally.unread:
         sink.result(f"reasons: {Path(out, 'quarantine')}")
 

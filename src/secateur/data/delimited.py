@@ -1,16 +1,18 @@
 """A file of delimited text becomes blocks of Arrow columns; a row that cannot be read is named.
 
 A block is parsed straight to the types wanted; only where that fails it is parsed as text.
-Encoding: UTF-8 or UTF-16; a line that is not UTF-8 is read as Latin-1. Blank lines are no rows.
+Encoding: UTF-8 or UTF-16; a line that is not UTF-8 is read as Windows-1252. Blank lines are no
+rows.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -112,6 +114,7 @@ def read_blocks(
     *,
     columns: Sequence[str] | None = None,
     types: Mapping[str, pa.DataType] | None = None,
+    as_written: Collection[str] = (),
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Block]:
     """Read a file block by block.
@@ -122,6 +125,8 @@ def read_blocks(
         columns: the columns to read, in this order; all where None.
         types: the type wanted of a column; text where it has none. A column of a block in which
             some value is not of this type arrives as text.
+        as_written: columns of text in which words such as "NA" or "null" are text too, and only a
+            field with nothing in it is missing.
         block_bytes: about how much text is read at a time.
 
     Yields:
@@ -132,6 +137,7 @@ def read_blocks(
     position = 0
     for text, whole in _records(path, dialect.start, block_bytes):
         for table, bad in _tables(path, _as_utf8(text), whole, dialect, kinds):
+            table = _with_nulls(table, as_written)
             count = table.num_rows + len(bad)
             rows = np.arange(position, position + count)
             if bad:
@@ -202,6 +208,7 @@ def _parse(
         table, bad = _arrow(text, dialect, dict.fromkeys(kinds, pa.string()))
     except pa.ArrowInvalid as error:
         raise DataError(f"the text cannot be parsed: {error}.", where=path) from error
+    table = _with_nulls(table, [name for name, kind in kinds.items() if is_text(kind)])
     for index, (name, kind) in enumerate(kinds.items()):
         try:
             table = table.set_column(index, name, table.column(index).cast(kind))
@@ -234,10 +241,22 @@ def _arrow(
             null_values=list(NULL_WORDS),
             true_values=list(TRUE_WORDS),
             false_values=list(FALSE_WORDS),
-            strings_can_be_null=True,
         ),
     )
     return table, bad
+
+
+def _with_nulls(table: pa.Table, as_written: Collection[str]) -> pa.Table:
+    """Return a table in whose columns of text the words for what is missing are nulls."""
+    for index, name in enumerate(table.column_names):
+        column = table.column(index)
+        if is_text(column.type):
+            words = pa.array(("",) if name in as_written else NULL_WORDS, column.type)
+            missing = pc.is_in(column, value_set=words)
+            if pc.any(missing).as_py():
+                column = pc.if_else(missing, pa.scalar(None, column.type), column)
+                table = table.set_column(index, name, column)
+    return table
 
 
 def _utf8(path: Path | Place, block_bytes: int) -> Iterator[bytes]:
@@ -363,7 +382,7 @@ def _as_utf8(text: bytes) -> bytes:
 
 
 def _text(data: bytes) -> str:
-    """Decode UTF-8, line by line as Latin-1 where a line is not UTF-8."""
+    """Decode UTF-8, line by line as Windows-1252 where a line is not UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -371,7 +390,7 @@ def _text(data: bytes) -> str:
 
 
 def _line(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    for encoding in ("utf-8", "cp1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode(encoding)
+    return data.decode("latin-1")  # which has a character for every byte

@@ -28,7 +28,7 @@ from secateur.data.contract import (
     describe_number,
     us_to_iso,
 )
-from secateur.data.lists import list_lengths, list_values
+from secateur.data.lists import list_lengths, list_values, other_nesting
 from secateur.data.values import pc
 from secateur.errors import ContractError, DataError
 
@@ -71,6 +71,14 @@ def check(contract: Contract, table: Table) -> Checked:
             for row in np.flatnonzero(fault.mask):
                 reason = f"column {column.name}: {fault.describe(int(row))}"
                 found.setdefault(int(row), []).append(reason)
+        if isinstance(column, ListColumn) and contract.shape is not None:
+            lists = values.flat(column_of(table, column.name))
+            # Of lists that hold as many numbers as they should.
+            other = other_nesting(lists, contract.shape) & good
+            good &= ~other
+            for row in np.flatnonzero(other).tolist():
+                reason = f"column {column.name}: the lists are not of the shape {contract.shape}"
+                found.setdefault(row, []).append(reason)
     return Checked(good, [(row, "; ".join(found[row])) for row in sorted(found)])
 
 

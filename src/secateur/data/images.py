@@ -16,7 +16,7 @@ from secateur.data.places import Place
 from secateur.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"})
 
 _MOST_BYTES = ImageSpec.model_fields["max_bytes"].default
 # The modes of files without colour.

@@ -42,6 +42,23 @@ def list_lengths(array: pa.Array) -> np.ndarray:
     return nested[bounds[1:]] - nested[bounds[:-1]]
 
 
+def other_nesting(array: pa.Array, shape: tuple[int, ...]) -> np.ndarray:
+    """Tell of each cell whether its lists in lists are of other lengths than a shape says.
+
+    A flat list of numbers has no nesting that could differ.
+    """
+    wrong, cells = np.zeros(len(array), bool), np.arange(len(array))
+    if not holds_numbers(array.type) or values.is_number(array.type.value_type):
+        return wrong
+    for length in shape:
+        counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+        wrong[cells[counts != length]] = True
+        cells, array = np.repeat(cells, counts), pc.list_flatten(array)
+        if values.is_number(array.type):
+            break
+    return wrong
+
+
 def list_shape(array: pa.Array) -> tuple[int, ...]:
     """Return the shape of lists of the most common length: (steps, channels), or (steps, 1)."""
     lengths = list_lengths(array)

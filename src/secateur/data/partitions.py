@@ -6,8 +6,9 @@ numbers, and text otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -17,7 +18,16 @@ from secateur.data.places import is_remote, without_options
 # What Hive writes for a missing value.
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
-Partition = tuple[tuple[str, pa.Scalar], ...]
+
+class Folder(NamedTuple):
+    """A column that a folder names: its value as all folders let it be, and as it is written."""
+
+    name: str
+    value: pa.Scalar
+    text: str | None
+
+
+Partition = tuple[Folder, ...]
 
 
 def partitions(root: str, paths: Sequence[str]) -> list[Partition]:
@@ -43,14 +53,31 @@ def partitions(root: str, paths: Sequence[str]) -> list[Partition]:
         name: pa.int64() if all(map(_whole, some)) else pa.string() for name, some in texts.items()
     }
     return [
-        tuple((name, _scalar(value, kinds.get(name, pa.string()))) for name, value in row.items())
+        tuple(
+            Folder(name, _scalar(text, kinds.get(name, pa.string())), text)
+            for name, text in row.items()
+        )
         for row in found
     ]
 
 
+def in_words(partition: Partition, vocabularies: Mapping[str, Collection[str]]) -> Partition:
+    """Return values as they are written where that is a word of the column's vocabulary.
+
+    Which other folders lie beside one decides whether its value is a number, so "01" may have been
+    learned as a word, and be the number 1 where it is scored.
+    """
+    return tuple(
+        folder._replace(value=pa.scalar(folder.text))
+        if folder.text in vocabularies.get(folder.name, ())
+        else folder
+        for folder in partition
+    )
+
+
 def add_columns(table: pa.Table, partition: Partition, columns: Sequence[str]) -> pa.Table:
     """Return the table with exactly these columns, those that it has not taken from the folders."""
-    values = dict(partition)
+    values = {folder.name: folder.value for folder in partition}
     return pa.table(
         {
             name: table.column(name)

@@ -201,6 +201,11 @@ def told(where: Path | Place, what: str = "it cannot be read") -> Iterator[None]
         raise failure(what, where, error) from error
 
 
+def absolute(source: str | Path) -> str:
+    """Return an address as it is, and a path from the root."""
+    return str(source) if is_remote(source) else str(Path(source).resolve())
+
+
 def _find_here(source: str | Path) -> tuple[Path, list[Path]]:
     path = Path(source)
     if path.is_file():
@@ -215,7 +220,8 @@ def _find_here(source: str | Path) -> tuple[Path, list[Path]]:
             raise DataError("the folder is empty.", where=source)
         return path, files
     if glob.has_magic(str(source)):
-        files = sorted(file for file in map(Path, glob.glob(str(source), recursive=True)))
+        # A pattern with two `**` finds a file once for each way that it matches.
+        files = sorted(set(map(Path, glob.glob(str(source), recursive=True))))
         files = [file for file in files if is_file(file)]
         if not files:
             raise DataError("no file matches.", where=source)

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from secateur.data import columnar, databases
 from secateur.data.columnar import demand
-from secateur.data.contract import BooleanColumn, Contract, NumericColumn
+from secateur.data.contract import BooleanColumn, CategoricalColumn, Contract, NumericColumn
 from secateur.data.databases import Query, Range
 from secateur.data.delimited import BadRow, Block, Dialect, read_blocks, sniff
 from secateur.data.images import SUFFIXES as IMAGE_SUFFIXES
-from secateur.data.partitions import Partition, add_columns, partitions
+from secateur.data.partitions import Partition, add_columns, in_words, partitions
 from secateur.data.places import Place, at, find_files
 from secateur.errors import ContractError, DataError
 
@@ -219,13 +219,16 @@ def stream(
         yield from _stream(part, columns, contract, header, batch_rows, groups, first)
         return
     names = _own_names(part, contract, header)
-    everything = [*names, *(name for name, _ in part.partition if name not in names)]
+    everything = [*names, *(name for name, *_ in part.partition if name not in names)]
     demand(columns, everything, part.file)
     columns = everything if columns is None else columns
     # Where folders hold all that is asked for, a column of the file still tells the rows.
     own = [name for name in columns if name in names] or names[:1]
+    partition = part.partition
+    if contract is not None:
+        partition = in_words(partition, _vocabularies(contract))
     for block in _stream(part, own, contract, header, batch_rows, groups, first):
-        yield block._replace(table=add_columns(block.table, part.partition, columns))
+        yield block._replace(table=add_columns(block.table, partition, columns))
 
 
 def names_of(part: Part, *, contract: Contract | None = None, header: bool = True) -> list[str]:
@@ -241,7 +244,7 @@ def names_of(part: Part, *, contract: Contract | None = None, header: bool = Tru
         ContractError: a CSV file without a header has another number of fields than the contract.
     """
     names = _own_names(part, contract, header)
-    return [*names, *(name for name, _ in part.partition if name not in names)]
+    return [*names, *(name for name, *_ in part.partition if name not in names)]
 
 
 def _own_names(part: Part, contract: Contract | None, header: bool) -> list[str]:
@@ -266,7 +269,10 @@ def _stream(
         dialect = _dialect(part, contract, header)
         demand(columns, dialect.names, part.file)
         types = {} if contract is None else _types(contract)
-        for block in read_blocks(part.file, dialect, columns=columns, types=types):
+        others = set() if contract is None else set(dialect.names) - set(_read_names(contract))
+        for block in read_blocks(
+            part.file, dialect, columns=columns, types=types, as_written=others
+        ):
             yield from _cut(block, batch_rows)
         return
     position = first
@@ -310,6 +316,25 @@ def _named(part: Part, dialect: Dialect, contract: Contract) -> Dialect:
         f"({len(fields) - 1} without the target).",
         where=part.file,
     )
+
+
+def _vocabularies(contract: Contract) -> dict[str, tuple[str, ...]]:
+    """Return the words that columns of categories, and a target of classes, may hold."""
+    found = {
+        column.name: column.vocabulary
+        for column in contract.columns
+        if isinstance(column, CategoricalColumn)
+    }
+    if contract.target is not None:
+        found[contract.target.name] = contract.target.raw
+    return found
+
+
+def _read_names(contract: Contract) -> Iterator[str]:
+    """Yield the columns that the contract says something of; others are carried as they are."""
+    yield from (column.name for column in contract.columns)
+    if contract.target is not None:
+        yield contract.target.name
 
 
 def _types(contract: Contract) -> dict[str, pa.DataType]:

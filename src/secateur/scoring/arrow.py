@@ -19,7 +19,7 @@ from secateur.errors import ArtifactError, ContractError
 from secateur.formats.artifact import Artifact
 from secateur.formats.predictor import Predictor
 from secateur.scoring.answers import PREDICTION, PROBABILITY, demand_free
-from secateur.scoring.pieces import Piece
+from secateur.scoring.pieces import Piece, sifted
 from secateur.scoring.scorer import BLOCK_ROWS, Scorer
 
 REASON = "reason"
@@ -40,14 +40,15 @@ def scored(
 
     Args:
         batches: rows of a table with the columns of the artifact's contract.
-        artifact: a model of tables that was exported with a contract, or its folder; it is opened
-            when the first batch is asked for.
+        artifact: a model of tables or sequences that was exported with a contract, or its folder;
+            it is opened when the first batch is asked for.
         keys: columns to carry over; where None, those of the contract.
         probability: whether there is a column `probability`.
 
     Raises:
-        ArtifactError: the artifact is not whole, or not a model of tables.
-        ContractError: a column is missing, or a key has the name of one of the answers.
+        ArtifactError: the artifact is not whole, or not a model of tables or sequences.
+        ContractError: a column is missing or there twice, or a key has the name of one of the
+            answers.
 
     Example:
         >>> frame.mapInArrow(
@@ -57,8 +58,10 @@ def scored(
     """
     opened = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     contract = opened.contract
-    if contract is None or contract.kind != "table" or contract.target is None:
-        raise ArtifactError("the artifact is not a model of tables.", where=opened.path)
+    if contract is None or contract.kind not in ("table", "sequence") or contract.target is None:
+        raise ArtifactError(
+            "the artifact is not a model of tables or sequences.", where=opened.path
+        )
     if opened.manifest.output == "features":
         raise ArtifactError(
             "the artifact gives features, which are no predictions.",
@@ -77,6 +80,10 @@ def scored(
         for name in scorer.columns:
             if name not in batch.schema.names:
                 raise ContractError(missing_column(name, batch.schema.names))
+            if batch.schema.names.count(name) > 1:
+                raise ContractError(
+                    f"there is more than one column {name!r}.", mend="Rename one of them."
+                )
         for start in range(0, batch.num_rows, BLOCK_ROWS):
             yield _answer(scorer, batch.slice(start, BLOCK_ROWS), probability)
 
@@ -85,7 +92,7 @@ def _answer(scorer: Scorer, batch: pa.RecordBatch, probability: bool) -> pa.Reco
     rows = batch.num_rows
     table = pa.Table.from_batches([batch]).select(list(scorer.columns))
     piece = Piece(Part("", "", "arrow", 0, rows), 0, rows)
-    result = scorer.score(piece, Block(table, np.arange(rows), ()))
+    result = scorer.score(piece, sifted(Block(table, np.arange(rows), ())))
     names, types = _outputs(scorer.contract, probability)
     # The place of each row's score among the scores; a bad row has none.
     place = np.full(rows, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -18,6 +19,9 @@ from secateur.scoring.answers import Carry, demand_free
 from secateur.scoring.ledger import Job
 from secateur.scoring.scorer import Scorer
 from secateur.scoring.sink import Compression
+
+# Endings of files that are no data, told one by one; the rarer ones are not.
+_ENDINGS = 50
 
 
 def contract_of(artifact: Artifact) -> Contract:
@@ -50,6 +54,7 @@ def job_of(scorer: Scorer, parts: Sequence[Part], *, runtime: str, chunk: int | 
         keys=scorer.keys,
         probability=scorer.probability,
         columns=scorer.carry,
+        compression=scorer.compression,
         runtime=runtime,
         chunk=chunk,
     )
@@ -68,6 +73,11 @@ def check_engine(engine: str, address: str | None, memory: int | None) -> None:
         raise SecateurError(f"`memory` is {memory}.", mend="Give 1 byte or more.")
 
 
+def named(keys: Sequence[str] | str) -> tuple[str, ...]:
+    """Return the names of columns; one may be given alone."""
+    return (keys,) if isinstance(keys, str) else tuple(keys)
+
+
 def check_options(batch_rows: int | None, max_bad: float | None) -> None:
     """Refuse numbers out of range."""
     if batch_rows is not None and batch_rows < 1:
@@ -76,8 +86,10 @@ def check_options(batch_rows: int | None, max_bad: float | None) -> None:
         raise SecateurError(f"`max_bad` is {max_bad}.", mend="Give a share from 0 to 1.")
 
 
-def check_written(columns: str, compression: str) -> None:
+def check_written(columns: str, compression: str, probability: object) -> None:
     """Refuse what cannot be written."""
+    if probability not in (True, False, "all"):
+        raise SecateurError(f"`probability` is {probability!r}.", mend="Give True, False or 'all'.")
     if columns not in get_args(Carry):
         raise SecateurError(f"`columns` is {columns!r}.", mend="Give 'keys' or 'all'.")
     if compression not in get_args(Compression):
@@ -157,3 +169,18 @@ def fault_of(part: Part, scorer: Scorer) -> SecateurError | None:
         demand_free(names, scorer.contract, part.file)
     missing = [name for name in scorer.columns if name not in names]
     return ContractError(missing_column(missing[0], names), where=part.file) if missing else None
+
+
+def passed_over(source: str | Path | Query, parts: Sequence[Part]) -> dict[str, int]:
+    """Count the files of a folder that are in no part, by their ending."""
+    if isinstance(source, Query) or is_remote(source):
+        return {}
+    root = Path(source)
+    if not root.is_dir():
+        return {}
+    taken = {name for part in parts for name in (part.files or (part.path,))}
+    found: Counter[str] = Counter()
+    for path in root.rglob("*"):
+        if not path.is_dir() and path.relative_to(root).as_posix() not in taken:
+            found[path.suffix or path.name] += 1
+    return dict(found.most_common(_ENDINGS))

@@ -24,9 +24,10 @@ from secateur.data.encode import faults_of, missing_column
 from secateur.data.images import GRAY, image_size, load_image, read_bytes
 from secateur.data.places import Place, is_remote, without_options
 from secateur.data.shards import samples
-from secateur.data.sources import Block, Part, find_parts, names_of
+from secateur.data.sources import Block, find_parts, names_of
 from secateur.data.watch import ColumnFinding, Watch, watch
 from secateur.errors import ContractError, DataError, SecateurError
+from secateur.scoring.asked import passed_over
 from secateur.scoring.findings import DataCheck, ImageFinding, Unread
 from secateur.scoring.pieces import Piece, cut, read
 
@@ -83,7 +84,7 @@ def check_data(
     told = str(source)
     if not isinstance(source, Query) and is_remote(source):
         told = without_options(told)
-    return check.result(told, pieces, _passed_over(source, parts))
+    return check.result(told, pieces, passed_over(source, parts))
 
 
 class _Check:
@@ -95,7 +96,7 @@ class _Check:
         self.whole = True
         self.reasons: Counter[str] = Counter()
         self.unread: list[Unread] = []
-        self.unread_parts = 0
+        self.unread_parts = self.uncounted_parts = 0
         self.absent: Counter[str] = Counter()
         self.extra: Counter[str] = Counter()
 
@@ -109,6 +110,7 @@ class _Check:
     def cannot_read(self, piece: Piece, error: DataError) -> None:
         """Count a piece that scoring quarantines as a whole."""
         self.unread_parts += 1
+        self.uncounted_parts += not piece.rows
         if len(self.unread) < _MOST:
             self.unread.append(Unread(source=piece.part.path, reason=error.what, rows=piece.rows))
         self.rows += piece.rows or 0
@@ -138,6 +140,7 @@ class _Check:
             reasons=dict(self.reasons.most_common()),
             unread=tuple(self.unread),
             unread_parts=self.unread_parts,
+            uncounted_parts=self.uncounted_parts,
             absent=dict(self.absent.most_common()),
             extra=dict(self.extra.most_common(_MOST)),
             passed_over=passed_over,
@@ -336,18 +339,3 @@ def _general(reason: str) -> str:
         return reason
     reason = re.sub(r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|b'.*'", "...", reason)
     return re.sub(r"-?\d[\d,.:eE+-]*(?<![,.:])", "...", reason)[:200]
-
-
-def _passed_over(source: str | Path | Query, parts: Sequence[Part]) -> dict[str, int]:
-    """Count the files of a folder that are in no part, by their ending."""
-    if isinstance(source, Query) or is_remote(source):
-        return {}
-    root = Path(source)
-    if not root.is_dir():
-        return {}
-    taken = {name for part in parts for name in (part.files or (part.path,))}
-    found: Counter[str] = Counter()
-    for path in root.rglob("*"):
-        if not path.is_dir() and path.relative_to(root).as_posix() not in taken:
-            found[path.suffix or path.name] += 1
-    return dict(found.most_common(_MOST))

@@ -51,6 +51,7 @@ class DataCheck(BaseModel):
         reasons: these rows by reason, with "..." for values and numbers.
         unread: pieces that would be quarantined as a whole, the first of them; see `unread_parts`.
         unread_parts: how many such pieces there are.
+        uncounted_parts: how many of them nobody knows the number of rows of.
         absent: input and key columns that files lack, with how many pieces lack them.
         extra: columns that the model does not read, with how many pieces have them.
         passed_over: files that are no data, by their ending.
@@ -71,6 +72,7 @@ class DataCheck(BaseModel):
     reasons: dict[str, int] = {}
     unread: tuple[Unread, ...] = ()
     unread_parts: int = 0
+    uncounted_parts: int = 0
     absent: dict[str, int] = {}
     extra: dict[str, int] = {}
     passed_over: dict[str, int] = {}
@@ -82,6 +84,5 @@ class DataCheck(BaseModel):
     @property
     def bad_share(self) -> float:
         """The share of rows, or of pieces that cannot be counted, that would be quarantined."""
-        uncounted = sum(1 for piece in self.unread if not piece.rows)
         rows = self.quarantined / self.rows if self.rows else 0.0
-        return max(rows, uncounted / self.parts if self.parts else 0.0)
+        return max(rows, self.uncounted_parts / self.parts if self.parts else 0.0)

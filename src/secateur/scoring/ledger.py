@@ -52,6 +52,7 @@ class Job(_Line):
     keys: tuple[str, ...]
     probability: bool | Literal["all"]
     columns: Literal["keys", "all"] = "keys"
+    compression: str = "snappy"
     runtime: str = "onnxruntime"
     chunk: int | None = None
 

@@ -85,10 +85,10 @@ def read(
         groups=piece.groups,
         first=piece.first,
     )
-    yield from map(_sifted, blocks)
+    yield from map(sifted, blocks)
 
 
-def _sifted(block: Block) -> Block:
+def sifted(block: Block) -> Block:
     """Return a block whose rows with text that is no UTF-8 are among its bad rows."""
     table, broken = block.table, {}
     for name, column in zip(table.column_names, table.columns, strict=True):

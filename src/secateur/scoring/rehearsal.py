@@ -17,15 +17,21 @@ from secateur.scoring.answers import Carry, Probability
 from secateur.scoring.asked import (
     check_apart,
     check_carried,
+    check_engine,
     check_names,
+    check_options,
     check_out,
+    check_written,
     contract_of,
     fault_of,
     job_of,
+    named,
+    passed_over,
 )
 from secateur.scoring.ledger import done_in, job_in
 from secateur.scoring.pieces import Piece, cut
 from secateur.scoring.scorer import Scorer, usual_chunk
+from secateur.scoring.sink import Compression
 
 ROWS = 1000
 
@@ -43,6 +49,7 @@ class ScoreRehearsal(BaseModel):
         bad: how many of these would go to quarantine.
         reasons: why, with how many rows each.
         unusable: files that cannot be read or lack a column, with the reason.
+        passed_over: the files of a folder that are no data, by their ending.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +63,7 @@ class ScoreRehearsal(BaseModel):
     bad: int
     reasons: Mapping[str, int]
     unusable: Mapping[str, str]
+    passed_over: Mapping[str, int] = {}
 
 
 def rehearse(
@@ -64,8 +72,14 @@ def rehearse(
     out: str | Path,
     *,
     keys: Sequence[str] | None = None,
+    batch_rows: int | None = None,
+    max_bad: float | None = None,
     probability: Probability = True,
     columns: Carry = "keys",
+    compression: Compression = "snappy",
+    engine: str = "local",
+    address: str | None = None,
+    memory: int | None = None,
     runtime: str = "onnxruntime",
     rows: int = ROWS,
 ) -> ScoreRehearsal:
@@ -76,8 +90,14 @@ def rehearse(
         source: raw data as `score` takes it.
         out: the folder that the scores would go to.
         keys: columns to carry over; where None, those of the contract.
+        batch_rows: as `score` takes it, and only checked, as the four below.
+        max_bad: the largest share of bad rows.
+        engine: where the work is to be done.
+        address: the Ray cluster.
+        memory: the bytes that Ray is to reserve for a part.
         probability: what is to be written of the classes' probabilities.
         columns: what is to stand beside the predictions: the "keys", or "all" columns.
+        compression: of the Parquet files.
         runtime: what is to run the model; "auto" measures nothing here.
         rows: how many rows, the first ones, are scored to see whether that works.
 
@@ -87,9 +107,12 @@ def rehearse(
         ContractError: no file has all the columns that are needed.
         OutputError: `out` holds something else than this job.
     """
+    check_options(batch_rows, max_bad)
+    check_engine(engine, address, memory)
+    check_written(columns, compression, probability)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     contract = contract_of(artifact)
-    kept = contract.keys if keys is None else tuple(keys)
+    kept = contract.keys if keys is None else named(keys)
     check_carried(kept, columns, contract)
     check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
@@ -100,7 +123,7 @@ def rehearse(
     if runtime == "auto":
         runtime = "onnxruntime" if begun is None else begun.runtime
     predictor = Predictor(artifact, runtime=runtime, rows=chunk or usual_chunk(contract))
-    scorer = Scorer(predictor, contract, kept, probability, rows, carry=columns)
+    scorer = Scorer(predictor, contract, kept, probability, rows, columns, compression)
     done = done_in(Path(out), job_of(scorer, parts, runtime=runtime, chunk=chunk))
     faults = {} if contract.kind == "image" else _faults(parts, scorer)
     if len(faults) == len(parts):
@@ -119,6 +142,7 @@ def rehearse(
         bad=sum(reasons.values()),
         reasons=dict(reasons.most_common()),
         unusable={path: error.what for path, error in faults.items()},
+        passed_over=passed_over(source, parts),
     )
 
 

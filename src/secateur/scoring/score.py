@@ -36,6 +36,8 @@ from secateur.scoring.asked import (
     check_written,
     contract_of,
     job_of,
+    named,
+    passed_over,
 )
 from secateur.scoring.ledger import QUARANTINE, Entry, Ledger, job_in
 from secateur.scoring.local import run_local
@@ -125,7 +127,7 @@ def score(
     usable = _threads(threads)
     check_options(batch_rows, max_bad)
     check_engine(engine, address, memory)
-    check_written(columns, compression)
+    check_written(columns, compression, probability)
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     contract = contract_of(artifact)
     if engine == "ray" and artifact.sealed:
@@ -134,7 +136,7 @@ def score(
             where=artifact.path,
             mend="Use the local engine, or open it first: secateur open ARTIFACT FOLDER.",
         )
-    keys = contract.keys if keys is None else tuple(keys)
+    keys = contract.keys if keys is None else named(keys)
     check_carried(keys, columns, contract)
     check_out(out)
     parts = find_parts(source, kind="image" if contract.kind == "image" else "table")
@@ -193,6 +195,7 @@ def score(
             chunk=setup.chunk or usual_chunk(contract),
             threads=(threads or 0) if engine == "ray" else setup.threads,
             tried=setup.tried,
+            passed_over=passed_over(source, parts),
         )
         write_whole(out / TALLY, tally.model_dump_json(indent=2) + "\n")
     return tally
@@ -266,6 +269,6 @@ def _check_share(ledger: Ledger, max_bad: float | None, pieces: int) -> None:
 def _threads(threads: int | None) -> int:
     if threads is None:
         return cores()
-    if threads < 1:
+    if not isinstance(threads, int) or threads < 1:
         raise SecateurError(f"`threads` is {threads}.", mend="Give 1 or more.")
     return threads

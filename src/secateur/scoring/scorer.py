@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from secateur.data import values
-from secateur.data.contract import Contract, NumericColumn
+from secateur.data.contract import BooleanColumn, Contract, NumericColumn
 from secateur.data.encode import Checked, check, encode
 from secateur.data.images import load_image
 from secateur.data.places import REQUESTS, Place
@@ -252,6 +252,9 @@ class Scorer:
         for index, name in enumerate(keys.column_names):
             if kinds.get(name) is NumericColumn:
                 column = pa.array(values.numbers(keys.column(index))[0], from_pandas=True)
+            elif kinds.get(name) is BooleanColumn:
+                truths = values.truths(keys.column(index))[0]
+                column = pa.array(truths == 1, mask=np.isnan(truths))
             else:
                 column = keys.column(index).cast(pa.string())
             keys = keys.set_column(index, name, column)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.data.values import is_text
-from secateur.errors import OutputError
+from secateur.errors import ContractError, OutputError
 from secateur.files import PARTIAL, sync
 
 Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
@@ -55,6 +55,7 @@ class Sink:
         with _told(self.path):
             if self._writer is None:
                 self.path.parent.mkdir(exist_ok=True)
+                demand_writable(table.schema)
                 self._writer = pq.ParquetWriter(
                     self._partial, table.schema, compression=self.compression, **_encoding(table)
                 )
@@ -85,6 +86,23 @@ class Sink:
             with contextlib.suppress(OSError, pa.ArrowException):
                 self._writer.close()
             self._partial.unlink(missing_ok=True)
+
+
+def demand_writable(schema: pa.Schema) -> None:
+    """Refuse columns of a type that Parquet has not.
+
+    Raises:
+        ContractError: there is one, which can only be a column that is carried over.
+    """
+    for field in schema:
+        try:
+            pq.write_table(pa.schema([field]).empty_table(), pa.BufferOutputStream())
+        except pa.ArrowException as error:
+            raise ContractError(
+                f"the column {field.name!r} is of the type {field.type}, which a Parquet file "
+                "cannot hold.",
+                mend="Do not carry it over, or cast it in the data.",
+            ) from error
 
 
 def cannot_write(path: Path, error: BaseException) -> OutputError:

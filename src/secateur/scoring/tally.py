@@ -47,6 +47,7 @@ class Tally(BaseModel):
         chunk: how many rows went through it at once.
         threads: how many cores this run used; 0 for all of a cluster.
         tried: what was measured to choose them, where something was.
+        passed_over: the files of a folder that are no data, by their ending.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class Tally(BaseModel):
     chunk: int = 0
     threads: int = 0
     tried: tuple[Trial, ...] = ()
+    passed_over: dict[str, int] = {}
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

@@ -38,6 +38,18 @@ _RAY = ".ray"
 _SETTINGS = {"XLA_FLAGS": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
+def check_workers(workers: int) -> None:
+    """Raise where several workers cannot train here, before anything else is done.
+
+    Raises:
+        MissingExtraError: Ray Train is not installed.
+        ModelError: the backend cannot do it.
+    """
+    if workers > 1:
+        check_backend()
+        _ray()
+
+
 def fit_distributed(
     model: keras.Model,
     data: Dataset,

@@ -191,3 +191,20 @@ def test_many_blocks_make_the_same_rows_as_one(tmp_path):
     path = write(tmp_path, file.getvalue())
     types = dict.fromkeys("abcd", pa.float64())
     assert rows_of(path, types=types, block_bytes=1000) == rows_of(path, types=types)
+
+
+def test_windows_text_and_bytes_that_it_has_not(tmp_path):
+    path = write(tmp_path, b"a,b\n\x80uro,1\n\x81,2\n")
+    table = pa.concat_tables(block.table for block in read_blocks(path, sniff(path)))
+    assert table["a"].to_pylist() == ["\u20acuro", "\x81"]
+
+
+@pytest.mark.parametrize("broken", ["", "7,x,oops\n"])
+def test_words_for_nothing_are_text_where_a_column_is_kept_as_written(tmp_path, broken):
+    text = "id,word,n\nNA,NA,NA\nNone,a,1\n,null,null\n" + broken
+    path = write(tmp_path, text.encode())
+    types = {"n": pa.float64()}
+    (block,) = read_blocks(path, sniff(path), types=types, as_written={"id"})
+    assert block.table["id"].to_pylist()[:3] == ["NA", "None", None]
+    assert block.table["word"].to_pylist()[:3] == [None, "a", None]
+    assert block.table["n"].is_null().to_pylist()[:3] == [True, False, True]

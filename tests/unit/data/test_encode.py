@@ -18,6 +18,7 @@ from secateur.data.contract import (
     Target,
 )
 from secateur.data.encode import check, encode, encode_target
+from secateur.data.read import read
 from secateur.errors import ContractError
 
 NUMBER = NumericColumn(name="x", mean=5, std=2, low=0, high=10)
@@ -237,3 +238,14 @@ def test_targets():
         encode_target(Contract(kind="table", target=classes), pa.table({"z": [1]}))
     with pytest.raises(ContractError, match="no target"):
         encode_target(Contract(kind="table"), pa.table({"z": [1]}))
+
+
+def test_lists_in_lists_of_another_shape_are_bad():
+    table = pa.table({"s": [[[1.0, 2], [3, 4], [5, 6]], [[1.0, 2, 3], [4, 5, 6]]], "y": [0, 1]})
+    rows = pa.table({"s": [[[1.0, 2], [3, 4], [5, 6]]] * 8, "y": [0, 1] * 4})
+    contract = read(rows, target="y").contract
+    assert contract.shape == (3, 2)
+    checked = check(contract, table)
+    assert checked.good.tolist() == [True, False]
+    assert "not of the shape (3, 2)" in checked.reasons[0][1]
+    assert check(contract, pa.table({"s": [[1.0, 2, 3, 4, 5, 6]]})).good.all()

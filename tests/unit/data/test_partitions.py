@@ -11,12 +11,12 @@ from secateur.errors import ContractError
 
 
 def plain(root, paths):
-    return [{n: v.as_py() for n, v in row} for row in partitions(str(root), paths)]
+    return [{n: v.as_py() for n, v, _ in row} for row in partitions(str(root), paths)]
 
 
 def test_whole_numbers_and_text(tmp_path):
     found = partitions(str(tmp_path), ["year=2024/m=01/a.csv", "year=2025/m=x/a.csv"])
-    assert [{n: (v.as_py(), v.type) for n, v in row} for row in found] == [
+    assert [{n: (v.as_py(), v.type) for n, v, _ in row} for row in found] == [
         {"year": (2024, pa.int64()), "m": ("01", pa.string())},
         {"year": (2025, pa.int64()), "m": ("x", pa.string())},
     ]
@@ -100,3 +100,17 @@ def test_training_learns_them(tmp_path):
     dataset = read(tmp_path, target="y")
     assert dataset.rows == 120
     assert dataset.contract.reads == ("a", "k")
+
+
+def test_what_was_learned_as_a_word_is_one_wherever_it_lies(tmp_path):
+    for region in ("01", "02", "2A"):
+        folder = tmp_path / "t" / f"region={region}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"a": [1.0, 2.0], "y": ["p", "q"]}), folder / "p.parquet")
+    contract = read(tmp_path / "t", target="y").contract
+    assert next(c for c in contract.columns if c.name == "region").vocabulary == ("01", "02", "2A")
+    (part,) = find_parts(tmp_path / "t" / "region=01")
+    (block,) = stream(part, ["region"], contract=contract)
+    assert block.table.to_pylist() == [{"region": "01"}] * 2
+    (block,) = stream(part, ["region"])
+    assert block.table.to_pylist() == [{"region": 1}] * 2

@@ -14,7 +14,7 @@ from PIL import Image
 
 from secateur.data.contract import ImageSpec
 from secateur.data.images import load_image
-from secateur.data.places import Place, at, failure, find_files, open_stream
+from secateur.data.places import Place, absolute, at, failure, find_files, open_stream
 from secateur.data.read import read
 from secateur.data.sources import find_parts, names_of, stream
 from secateur.errors import DataError, SecateurError, StoreError
@@ -210,3 +210,15 @@ def test_options_of_an_address_are_not_shown(s3):
     place = Place("s3://bucket/d?region=us-east-1", "a/b.csv")
     assert str(place) == "s3://bucket/d/a/b.csv"
     assert place.name == "b.csv"
+
+
+def test_a_file_that_a_pattern_matches_twice_is_found_once(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c.csv").write_text("x\n1\n")
+    assert len(find_files(f"{tmp_path}/**/**/*.csv")[1]) == 1
+
+
+def test_an_address_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("s3://bucket/data") == "s3://bucket/data"
+    assert absolute("data.csv") == str(tmp_path / "data.csv")

@@ -98,3 +98,21 @@ def test_features_are_no_predictions(artifact):
     told = replace(artifact, manifest=artifact.manifest.model_copy(update={"output": "features"}))
     with pytest.raises(ArtifactError, match="no predictions"):
         next(scored(batches(numbers(3), 3), told))
+
+
+def test_text_that_is_no_utf8_is_a_reason(artifact):
+    table = as_table(numbers(3)).to_batches()[0]
+    odd = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
+    batch = pa.RecordBatch.from_arrays([odd, *table.columns[1:]], names=table.schema.names)
+    found = pa.Table.from_batches(scored([batch], artifact.path, keys=["id"]))
+    assert [why is None for why in found["reason"].to_pylist()] == [True, False, True]
+    assert found["prediction"].null_count == 1
+
+
+def test_a_column_that_is_there_twice_is_refused(artifact):
+    table = as_table(numbers(3)).to_batches()[0]
+    batch = pa.RecordBatch.from_arrays(
+        [*table.columns, table.column(1)], names=[*table.schema.names, "f0"]
+    )
+    with pytest.raises(ContractError, match="more than one column 'f0'"):
+        list(scored([batch], artifact.path))

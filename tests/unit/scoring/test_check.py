@@ -1,5 +1,6 @@
 """Data is held against a contract, and what would be quarantined is what scoring quarantines."""
 
+import gzip
 import json
 
 import numpy as np
@@ -261,3 +262,12 @@ def test_nothing_counts_of_a_shard_that_breaks_off(data):
     found = check_data(data, image_contract())
     assert (found.rows, found.unread_parts) == (0, 1)
     assert "nothing would be scored" in found.unusable
+
+
+def test_pieces_that_nobody_can_count_all_count(data):
+    for number in range(120):
+        text = b"f0,f1,f2,f3\n0,0,0,0\n"
+        name = data / f"{number:03d}.csv.gz"
+        name.write_bytes(b"no gzip" if number < 60 else gzip.compress(text))
+    found = check_data(data, table_contract())
+    assert (found.unread_parts, found.uncounted_parts, found.bad_share) == (60, 60, 0.5)

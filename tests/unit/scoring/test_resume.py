@@ -8,6 +8,7 @@ import pytest
 
 from secateur.errors import (
     OutputError,
+    SecateurError,
     TooManyBadRowsError,
 )
 from secateur.scoring import score as score_module
@@ -87,6 +88,7 @@ def test_a_rehearsal_refuses_what_the_job_would(artifact, tmp_path):
         ("other", {}, "source"),
         ("data", {"probability": False}, "probability"),
         ("data", {"runtime": "openvino"}, "runtime"),
+        ("data", {"compression": "zstd"}, "compression"),
     ):
         for do in (rehearse, score):
             with pytest.raises(OutputError, match=f"another job: its {name} is"):
@@ -180,3 +182,24 @@ def test_file_that_changes_while_it_is_scored(artifact, tmp_path, monkeypatch, m
         with pytest.raises(OutputError, match=r"a\.parquet was scored, and has changed"):
             score(artifact, data, out, threads=1)
     assert not (out / "tally.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({"engine": "abacus"}, "no engine"),
+        ({"address": "auto"}, "local engine has none"),
+        ({"batch_rows": 0}, "`batch_rows` is 0"),
+        ({"max_bad": 2}, "`max_bad` is 2"),
+        ({"compression": "rar"}, "no compression"),
+        ({"probability": "yes"}, "`probability` is 'yes'"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_in_the_rehearsal_too(
+    artifact, tmp_path, asked, match
+):
+    write_parquet_files(tmp_path / "data", [3])
+    for do in (rehearse, score):
+        with pytest.raises(SecateurError, match=match):
+            do(artifact, tmp_path / "data", tmp_path / "out", **asked)
+    assert not (tmp_path / "out").exists()

@@ -7,13 +7,16 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from secateur.data import sources
-from secateur.data.contract import NumericColumn
+from secateur.data.contract import BooleanColumn, Contract, NumericColumn, Target
 from secateur.errors import ContractError, DataError, OutputError, SecateurError, StoreError
 from secateur.scoring import pieces
+from secateur.scoring.rehearsal import rehearse
 from secateur.scoring.score import score
 from unit.scoring.artifacts import (
+    CLASSES,
     as_table,
     assert_scores_of,
     expected,
@@ -295,3 +298,41 @@ def test_images_have_no_columns_to_append(tmp_path):
     artifact = write_artifact(tmp_path / "artifact", image_contract())
     with pytest.raises(DataError, match="nor others"):
         score(artifact, tmp_path, tmp_path / "out", columns="all")
+
+
+def test_text_that_is_carried_over_stays_as_it_is_written(artifact, tmp_path):
+    rows = [f"{key},0,0,0,0" for key in ("NA", "None", "nan", "k")]
+    (tmp_path / "data.csv").write_text("\n".join(["id,f0,f1,f2,f3", *rows]))
+    score(artifact, tmp_path / "data.csv", tmp_path / "out", keys="id")
+    assert scores(tmp_path / "out")["id"].to_pylist() == ["NA", "None", "nan", "k"]
+
+
+def test_truths_that_are_carried_over_are_alike_in_all_blocks(tmp_path):
+    contract = Contract(
+        kind="table", columns=(BooleanColumn(name="b"),), target=Target(name="y", classes=CLASSES)
+    )
+    artifact = write_artifact(tmp_path / "artifact", contract)
+    text = "b\n" + "1\n" * 5 + "maybe\n" + "true\n" * 5
+    (tmp_path / "data.csv").write_text(text)
+    tally = score(artifact, tmp_path / "data.csv", tmp_path / "out", columns="all", batch_rows=3)
+    assert (tally.scored, tally.quarantined) == (10, 1)
+    assert scores(tmp_path / "out")["b"].to_pylist() == [True] * 10
+
+
+def test_a_column_that_parquet_cannot_hold_is_named(artifact, tmp_path):
+    table = as_table(numbers(3)).append_column("odd", pa.array([{}] * 3, pa.struct([])))
+    with pa.OSFile(str(tmp_path / "data.arrow"), "wb") as file:
+        with pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(ContractError, match="'odd' is of the type struct<>"):
+        score(artifact, tmp_path / "data.arrow", tmp_path / "out", keys=["odd"])
+
+
+def test_files_that_are_no_data_are_told_of(tmp_path):
+    artifact = write_artifact(tmp_path / "artifact", image_contract())
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.jfif", "c.tif", "d.tif", "e"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name, format="PNG")
+    tally = score(artifact, tmp_path / "photos", tmp_path / "out")
+    assert (tally.rows, tally.passed_over) == (2, {".tif": 2, "e": 1})
+    assert rehearse(artifact, tmp_path / "photos", tmp_path / "o").passed_over == tally.passed_over

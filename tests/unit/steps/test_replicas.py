@@ -8,7 +8,7 @@ from mortal import dataset
 from secateur.data.augment import augmentation
 from secateur.errors import MissingExtraError, ModelError, RecipeError
 from secateur.recipe.steps import to_entry, to_step
-from secateur.steps.distributed import fit_distributed
+from secateur.steps.distributed import check_workers, fit_distributed
 from secateur.steps.finetune import FineTune
 from secateur.steps.replicas import BACKENDS, Alone, divisible, share
 from secateur.steps.worker import Sent
@@ -108,3 +108,10 @@ def test_workers_stand_in_a_recipe():
     step = to_step({"finetune": {"workers": 2, "epochs": 3}})
     assert step == FineTune(workers=2, epochs=3)
     assert to_entry(step) == {"finetune": {"workers": 2, "epochs": 3}}
+
+
+@pytest.mark.skipif(keras.backend.backend() in BACKENDS, reason="workers can train with it")
+def test_a_backend_whose_workers_cannot_train_together_is_told_before_anything_is_trained():
+    check_workers(1)
+    with pytest.raises(ModelError, match="tensorflow"):
+        check_workers(2)
