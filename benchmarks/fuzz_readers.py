@@ -313,7 +313,31 @@ def onnx_file(folder: Path) -> Made:
         check_onnx(given, str(path))
         return open_session(given, where=str(path))
 
-    return [content], read
+    return [content, _branched()], read
+
+
+def _branched() -> bytes:
+    """Return a model that fills a shape, under another name, in a branch."""
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info
+    fill = helper.make_node("ConstantOfShape", ["shape"], ["filled"])
+    branch = helper.make_graph([fill], "branch", [], [value("filled", TensorProto.FLOAT, [2])])
+    nodes = [
+        helper.make_node("Constant", [], ["floats"], value_floats=[2.0]),
+        helper.make_node("Cast", ["floats"], ["cast"], to=TensorProto.INT64),
+        helper.make_node("Identity", ["cast"], ["shape"]),
+        helper.make_node("If", ["which"], ["more"], then_branch=branch, else_branch=branch),
+        helper.make_node("Add", ["x", "more"], ["out"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "branched",
+        [value("x", TensorProto.FLOAT, ["batch", 2]), value("which", TensorProto.BOOL, [])],
+        [value("out", TensorProto.FLOAT, ["batch", 2])],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
 def _keras_model() -> Any:
