@@ -367,6 +367,19 @@ def hdf5(folder: Path) -> Made:
     return _keras(folder, ".h5")
 
 
+def litert(folder: Path) -> Made:
+    from secateur.formats.litert import to_litert
+    from secateur.formats.manifest import parse_manifest
+    from secateur.formats.probing import check_litert
+
+    made = parse_manifest((artifact(folder) / "manifest.json").read_bytes(), "manifest.json")
+    takes = made.inputs[0].model_copy(update={"shape": (None, 8, 8, 3)})
+    told = made.model_copy(update={"inputs": (takes,)})
+    path = folder / "model.tflite"
+    to_litert(_keras_model(), path)
+    return [path.read_bytes()], lambda given: check_litert(given.read_bytes(), told, str(given))
+
+
 def config(folder: Path) -> Made:
     """Architectures inside a sound archive: the damage is past the checksum of the zip."""
     import zipfile
@@ -403,6 +416,7 @@ READERS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "Arrow": (".arrow", arrow),
     "image": (".img", image),
     "ONNX": (".onnx", onnx_file),
+    "LiteRT": (".tflite", litert),
     ".keras": (".keras", keras_file),
     ".h5": (".h5", hdf5),
     ".keras config": (".json", config),
@@ -423,6 +437,7 @@ COUNTS = {
     "Arrow": 3_000,
     "image": 12_000,
     "ONNX": 6_000,
+    "LiteRT": 200,
     ".keras": 400,
     ".h5": 100,
     ".keras config": 200,
