@@ -114,7 +114,7 @@ def score(
 
     opened = Artifact.open(
         artifact,
-        secret=secret(identity, passphrase_file),
+        secret=secret(identity, passphrase_file, artifact),
         signed_by=signer(signed_by, certificates),
     )
     allowed = None if max_bad is None else share(max_bad)
