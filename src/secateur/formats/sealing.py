@@ -122,6 +122,18 @@ def seal(
     return Path(out)
 
 
+def check_recipients(recipients: Sequence[str]) -> None:
+    """Refuse what is no recipient, before anything is written.
+
+    Raises:
+        SecateurError: names the first that is none.
+        MissingExtraError: the extra `sealing` is not installed.
+    """
+    age = _age()
+    for each in recipients:
+        _recipient(age, each)
+
+
 def new_identity(path: str | Path) -> str:
     """Write a new age identity to `path`, which only its owner may read; return its recipient.
 

@@ -57,7 +57,7 @@ def signature_of(
         chain: certificates between that one and the root.
 
     Raises:
-        SecateurError: the key or the certificate cannot be read.
+        SecateurError: the key or the certificate cannot be read, or the certificate may not sign.
         MissingExtraError: the extra `signing` is not installed.
     """
     hashing = _hashing(store)
@@ -77,12 +77,15 @@ def signature_of(
             given: Any = None if password is None else password.encode()
             config.use_elliptic_key_signer(private_key=private_key, password=given)
         else:
+            _check_usage(certificate)
             # The library cannot read an empty chain; a certificate may stand in it twice.
             config.use_certificate_signer(
                 private_key=private_key,
                 signing_certificate=certificate,
                 certificate_chain=chain or (certificate,),
             )
+    except SecateurError:
+        raise
     except Exception as error:
         raise SecateurError(
             f"the key cannot be used to sign ({_line(error)}).",
@@ -94,6 +97,25 @@ def signature_of(
         out = Path(folder) / SIGNATURE
         config.sign(store.place, out)
         return out.read_bytes()
+
+
+def _check_usage(certificate: Path) -> None:
+    """Refuse a certificate that no signature could be checked with."""
+    from cryptography import x509
+
+    held = x509.load_pem_x509_certificate(certificate.read_bytes()).extensions
+    with contextlib.suppress(x509.ExtensionNotFound):
+        if held.get_extension_for_class(x509.KeyUsage).value.digital_signature:
+            return
+    with contextlib.suppress(x509.ExtensionNotFound):
+        code = x509.ExtendedKeyUsageOID.CODE_SIGNING
+        if code in held.get_extension_for_class(x509.ExtendedKeyUsage).value:
+            return
+    raise SecateurError(
+        "the certificate may not sign: its usage is neither digitalSignature nor codeSigning.",
+        where=certificate,
+        mend="Issue it with -addext keyUsage=critical,digitalSignature.",
+    )
 
 
 def check_signature(

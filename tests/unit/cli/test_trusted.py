@@ -86,3 +86,21 @@ def test_a_key_opens_one_of_two(home, page, secateur):
 
 def test_what_is_sealed_has_no_json_of_its_layers(home, secateur):
     refused(secateur("inspect", "s.age", "--json", "--identity", "id.key"), "open", "--json")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("sign s.age --key k.pem", "open"),
+        ("pack s.age", "open"),
+        ("seal s.age --to age1", "open"),
+        ("sign plain --key k.pem --chain k.pem.pub", "--certificate"),
+        ("sign plain --new-key new.key --certificate k.pem", "--certificate"),
+        ("sign plain --new-key new.key --password-file k.pem", "--password-file"),
+        ("seal plain --to garbage --new-identity new.key", "no age recipient"),
+    ],
+)
+def test_what_is_refused_leaves_nothing_behind(home, secateur, words, says):
+    before = sorted(home.rglob("*"))
+    refused(secateur(*words.split()), says)
+    assert sorted(home.rglob("*")) == before
