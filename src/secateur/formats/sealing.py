@@ -27,7 +27,7 @@ _KEY_LIMIT = 2**20
 class Secret:
     """What opens a sealed artifact: a file with age identities, or a passphrase."""
 
-    identity: Path | None = None
+    identity: str | Path | None = None
     passphrase: str | None = field(default=None, repr=False)
 
 
@@ -168,14 +168,14 @@ def write_secret(path: Path, content: bytes) -> None:
         ) from error
 
 
-def read_secret(path: Path) -> bytes:
+def read_secret(path: str | Path) -> bytes:
     """Return a small file of keys or of one passphrase.
 
     Raises:
         SecateurError: it cannot be read, or is too large for one.
     """
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             content = file.read(_KEY_LIMIT + 1)
     except OSError as error:
         raise SecateurError(
@@ -188,7 +188,7 @@ def read_secret(path: Path) -> bytes:
     return content
 
 
-def _identities(age: Any, path: Path) -> list[Any]:
+def _identities(age: Any, path: str | Path) -> list[Any]:
     content = read_secret(path)
     try:
         text = content.decode("utf-8")

@@ -35,17 +35,17 @@ class Signer:
         certificates: files of certificates in PEM: the roots that its certificate must lead to.
     """
 
-    key: Path | None = None
-    certificates: tuple[Path, ...] = ()
+    key: str | Path | None = None
+    certificates: tuple[str | Path, ...] = ()
 
 
 def signature_of(
     store: Store,
-    private_key: Path,
+    private_key: str | Path,
     *,
     password: str | None = None,
-    certificate: Path | None = None,
-    chain: Sequence[Path] = (),
+    certificate: str | Path | None = None,
+    chain: Sequence[str | Path] = (),
 ) -> bytes:
     """Return the signature of an artifact's files, as a Sigstore bundle.
 
@@ -75,14 +75,14 @@ def signature_of(
     try:
         if certificate is None:
             given: Any = None if password is None else password.encode()
-            config.use_elliptic_key_signer(private_key=private_key, password=given)
+            config.use_elliptic_key_signer(private_key=Path(private_key), password=given)
         else:
             _check_usage(certificate)
             # The library cannot read an empty chain; a certificate may stand in it twice.
             config.use_certificate_signer(
-                private_key=private_key,
-                signing_certificate=certificate,
-                certificate_chain=chain or (certificate,),
+                private_key=Path(private_key),
+                signing_certificate=Path(certificate),
+                certificate_chain=[Path(each) for each in chain or (certificate,)],
             )
     except SecateurError:
         raise
@@ -99,11 +99,11 @@ def signature_of(
         return out.read_bytes()
 
 
-def _check_usage(certificate: Path) -> None:
+def _check_usage(certificate: str | Path) -> None:
     """Refuse a certificate that no signature could be checked with."""
     from cryptography import x509
 
-    held = x509.load_pem_x509_certificate(certificate.read_bytes()).extensions
+    held = x509.load_pem_x509_certificate(read_secret(certificate)).extensions
     with contextlib.suppress(x509.ExtensionNotFound):
         if held.get_extension_for_class(x509.KeyUsage).value.digital_signature:
             return
@@ -177,9 +177,11 @@ def _verifier(signer: Signer, hashing: Any) -> Callable[[Path, Path], None]:
         read_secret(each)
     try:
         if signer.key is not None:
-            config.use_elliptic_key_verifier(public_key=signer.key)
+            config.use_elliptic_key_verifier(public_key=Path(signer.key))
         else:
-            config.use_certificate_verifier(certificate_chain=signer.certificates)
+            config.use_certificate_verifier(
+                certificate_chain=[Path(each) for each in signer.certificates]
+            )
     except Exception as error:
         raise SecateurError(
             f"the file cannot be used to check a signature ({_line(error)}).",
