@@ -102,13 +102,14 @@ def signature_of(
 def _check_usage(certificate: str | Path) -> None:
     """Refuse a certificate that no signature could be checked with."""
     from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     held = x509.load_pem_x509_certificate(read_secret(certificate)).extensions
     with contextlib.suppress(x509.ExtensionNotFound):
         if held.get_extension_for_class(x509.KeyUsage).value.digital_signature:
             return
     with contextlib.suppress(x509.ExtensionNotFound):
-        code = x509.ExtendedKeyUsageOID.CODE_SIGNING
+        code = ExtendedKeyUsageOID.CODE_SIGNING
         if code in held.get_extension_for_class(x509.ExtendedKeyUsage).value:
             return
     raise SecateurError(
