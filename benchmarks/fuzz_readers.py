@@ -313,7 +313,31 @@ def onnx_file(folder: Path) -> Made:
         check_onnx(given, str(path))
         return open_session(given, where=str(path))
 
-    return [content], read
+    return [content, _branched()], read
+
+
+def _branched() -> bytes:
+    """Return a model that fills a shape, under another name, in a branch."""
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info
+    fill = helper.make_node("ConstantOfShape", ["shape"], ["filled"])
+    branch = helper.make_graph([fill], "branch", [], [value("filled", TensorProto.FLOAT, [2])])
+    nodes = [
+        helper.make_node("Constant", [], ["floats"], value_floats=[2.0]),
+        helper.make_node("Cast", ["floats"], ["cast"], to=TensorProto.INT64),
+        helper.make_node("Identity", ["cast"], ["shape"]),
+        helper.make_node("If", ["which"], ["more"], then_branch=branch, else_branch=branch),
+        helper.make_node("Add", ["x", "more"], ["out"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "branched",
+        [value("x", TensorProto.FLOAT, ["batch", 2]), value("which", TensorProto.BOOL, [])],
+        [value("out", TensorProto.FLOAT, ["batch", 2])],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
 def _keras_model() -> Any:
@@ -341,6 +365,19 @@ def keras_file(folder: Path) -> Made:
 
 def hdf5(folder: Path) -> Made:
     return _keras(folder, ".h5")
+
+
+def litert(folder: Path) -> Made:
+    from secateur.formats.litert import to_litert
+    from secateur.formats.manifest import parse_manifest
+    from secateur.formats.probing import check_litert
+
+    made = parse_manifest((artifact(folder) / "manifest.json").read_bytes(), "manifest.json")
+    takes = made.inputs[0].model_copy(update={"shape": (None, 8, 8, 3)})
+    told = made.model_copy(update={"inputs": (takes,)})
+    path = folder / "model.tflite"
+    to_litert(_keras_model(), path)
+    return [path.read_bytes()], lambda given: check_litert(given.read_bytes(), told, str(given))
 
 
 def config(folder: Path) -> Made:
@@ -379,6 +416,7 @@ READERS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "Arrow": (".arrow", arrow),
     "image": (".img", image),
     "ONNX": (".onnx", onnx_file),
+    "LiteRT": (".tflite", litert),
     ".keras": (".keras", keras_file),
     ".h5": (".h5", hdf5),
     ".keras config": (".json", config),
@@ -399,6 +437,7 @@ COUNTS = {
     "Arrow": 3_000,
     "image": 12_000,
     "ONNX": 6_000,
+    "LiteRT": 200,
     ".keras": 400,
     ".h5": 100,
     ".keras config": 200,

@@ -8,7 +8,11 @@ import pytest
 from keras import layers
 
 from secateur.data.contract import CategoricalColumn, Contract, NumericColumn, Target
+from secateur.errors import ArtifactError
+from secateur.formats.manifest import LITERT, Manifest
 from secateur.formats.onnx import export
+from secateur.formats.probing import check_litert
+from secateur.formats.verify import verify
 from secateur.scoring.score import score
 from unit.scoring.artifacts import numbers, scores
 
@@ -47,3 +51,19 @@ def test_litert_scores_as_onnx_runtime_does(tmp_path):
     np.testing.assert_allclose(one["probability"], other["probability"], atol=1e-5)
     tally = score(artifact, tmp_path / "rows.parquet", tmp_path / "auto", runtime="auto")
     assert {trial.runtime for trial in tally.tried} >= {"onnxruntime", "litert"}
+    assert verify(artifact.path).sound
+    _check_what_is_refused((artifact.path / LITERT).read_bytes(), artifact.manifest)
+
+
+def _check_what_is_refused(content: bytes, manifest: Manifest) -> None:
+    def refused(content: bytes, match: str, **other: object) -> None:
+        with pytest.raises(ArtifactError, match=match) as caught:
+            check_litert(content, manifest.model_copy(update=other), "m.tflite")
+        assert caught.value.where == "m.tflite"
+
+    wide = manifest.outputs[0].model_copy(update={"shape": (None, 7)})
+    refused(b"no model", "cannot open")
+    refused(content[: len(content) // 2], "cannot open")
+    refused(content, r"\(7,\)\), and it has", outputs=(wide,))
+    refused(content, "and it has None", inputs=(*manifest.inputs, wide))
+    refused(content, "model has None", inputs=manifest.inputs[:1])

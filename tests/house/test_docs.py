@@ -13,6 +13,7 @@ from secateur.cli.app import app
 from secateur.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
+READMES = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("README*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 
@@ -26,7 +27,7 @@ SNIPPETS = snippets(README)
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_is_in_the_readme_and_explains_itself(name):
-    assert f"secateur {name}" in README
+    assert all(f"secateur {name}" in text for text in READMES)
     assert COMMANDS[name].help
     for parameter in COMMANDS[name].params:
         assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name

@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.cli import out as sink
-from secateur.cli.trusted import is_artifact, secret
+from secateur.cli.trusted import is_artifact, refuse_signer, secret
 
 if TYPE_CHECKING:
     from secateur.formats.artifact import Artifact
+    from secateur.formats.signing import Signer
 
 
-def opened(path: Path, identity: Path | None, passphrase_file: Path | None) -> Artifact | None:
-    """Open an artifact; None where `path` is a model file."""
+def opened(
+    path: Path, identity: Path | None, passphrase_file: Path | None, signed_by: Signer | None
+) -> Artifact | None:
+    """Open an artifact; None where `path` is a model file, which no key opens or signs."""
+    key = secret(identity, passphrase_file, path)
     if not is_artifact(path):
+        refuse_signer(path, signed_by)
         return None
     from secateur.formats.artifact import Artifact
 
-    return Artifact.open(path, secret=secret(identity, passphrase_file))
+    return Artifact.open(path, secret=key, signed_by=signed_by)
 
 
 def is_secret(artifact: Artifact) -> bool:
@@ -48,11 +53,12 @@ def model_file(path: Path, artifact: Artifact | None) -> Iterator[Path]:
         yield file
 
 
-def about(artifact: Artifact) -> None:
-    """Print what the manifest says."""
+def about(artifact: Artifact, *, checked: bool = False) -> None:
+    """Print what the manifest says, and whether the signature was `checked`."""
     from secateur.formats.artifact import SIGNATURE
 
     told = artifact.manifest
+    signed = "checked" if checked else "not checked"
     parity = told.parity
     rows: list[tuple[str, str]] = [
         ("made", told.created),
@@ -64,7 +70,7 @@ def about(artifact: Artifact) -> None:
             f"(tolerance {parity.tolerance:.2g})",
         ),
         ("files", f"{len(told.files)}, {artifact.bytes:,} bytes"),
-        ("signature", "not checked" if SIGNATURE in artifact.files.names() else "none"),
+        ("signature", signed if SIGNATURE in artifact.files.names() else "none"),
     ]
     rows += [(name, _figure(value)) for name, value in _flat({"": told.metrics}) if value]
     rows += [(name, _figure(value)) for name, value in _flat({"": told.cost}) if value]

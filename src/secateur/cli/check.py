@@ -11,10 +11,19 @@ import typer
 from secateur.cli import out as sink
 from secateur.cli.exits import TOO_MANY_BAD, UNUSABLE
 from secateur.cli.score import share
-from secateur.cli.trusted import Identity, PassphraseFile, secret
+from secateur.cli.trusted import (
+    Identity,
+    PassphraseFile,
+    Roots,
+    SignedBy,
+    refuse_signer,
+    secret,
+    signer,
+)
 
 if TYPE_CHECKING:
     from secateur.formats.sealing import Secret
+    from secateur.formats.signing import Signer
     from secateur.scoring.findings import DataCheck
 
 _WAYS = {
@@ -61,6 +70,8 @@ def check(
     ] = False,
     identity: Identity = None,
     passphrase_file: PassphraseFile = None,
+    signed_by: SignedBy = None,
+    certificates: Roots = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Tell how data differs from the training data, without scoring it.
@@ -82,7 +93,8 @@ def check(
         def tick(seen: int, parts: int, of: int) -> None:
             progress.update(task, rows=seen, parts=parts, all=of)
 
-        known = _contract(contract, secret(identity, passphrase_file))
+        opens = secret(identity, passphrase_file, contract)
+        known = _contract(contract, opens, signer(signed_by, certificates))
         found = check_data(data, known, keys=key or None, rows=rows, progress=tick)
     if json:
         sink.as_json(found.model_dump(mode="json"))
@@ -95,14 +107,15 @@ def check(
         raise typer.Exit(TOO_MANY_BAD)
 
 
-def _contract(path: Path, key: Secret | None) -> Any:
+def _contract(path: Path, key: Secret | None, signed_by: Signer | None) -> Any:
     from secateur.data.contract import Contract
     from secateur.errors import ContractError
     from secateur.formats.artifact import Artifact
 
     if path.suffix in (".json", ".yaml", ".yml"):
+        refuse_signer(path, signed_by)
         return Contract.load(path)
-    contract = Artifact.open(path, secret=key).contract
+    contract = Artifact.open(path, secret=key, signed_by=signed_by).contract
     if contract is None:
         raise ContractError(
             "the artifact has no contract.", where=path, mend="Name a contract's file instead."

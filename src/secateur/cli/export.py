@@ -52,6 +52,13 @@ def export(
         raise SecateurError(
             "--contract and --data are both given.", mend="Give the one that says more."
         )
+    given = {
+        "--target": target is not None,
+        "--above": above is not None,
+        "--no-header": not header,
+    }
+    for option in (name for name, there in given.items() if there and data is None):
+        raise SecateurError(f"{option} is of --data, and there is none.", mend="Give --data.")
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise OutputError("it exists already.", where=out, mend="Name another folder.")
     prepare()

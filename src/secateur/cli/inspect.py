@@ -12,7 +12,14 @@ from secateur.cli import out as sink
 from secateur.cli.about import about, is_secret, model_file, opened
 from secateur.cli.keras_setup import prepare
 from secateur.cli.labelled import Above, Header, Target, read_for
-from secateur.cli.trusted import Identity, PassphraseFile
+from secateur.cli.trusted import (
+    Identity,
+    PassphraseFile,
+    Roots,
+    SignedBy,
+    refuse_sealed,
+    signer,
+)
 from secateur.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,6 +53,8 @@ def inspect(
     ] = True,
     identity: Identity = None,
     passphrase_file: PassphraseFile = None,
+    signed_by: SignedBy = None,
+    certificates: Roots = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show layers, parameters, multiply-accumulates, latency, and what can be pruned or why not.
@@ -53,13 +62,14 @@ def inspect(
     Of an artifact, what its manifest says comes first. Of a sealed one that is all there is, since
     its layers are read from a file and nothing of it is written.
     """
-    artifact = opened(model, identity, passphrase_file)
+    if json:
+        refuse_sealed(model, "Its layers are not read: `secateur open` it, or leave out --json.")
+    asked = signer(signed_by, certificates)
+    artifact = opened(model, identity, passphrase_file, asked)
     if artifact is not None:
         if not json:
-            about(artifact)
+            about(artifact, checked=asked is not None)
         if is_secret(artifact):
-            if json:
-                sink.as_json(artifact.manifest.model_dump(mode="json"))
             return
     if sensitivity and data is None:
         raise DataError(

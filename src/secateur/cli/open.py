@@ -29,7 +29,7 @@ def open_artifact(
     with sink.waiting("opening"):
         opened = Artifact.open(
             artifact,
-            secret=secret(identity, passphrase_file),
+            secret=secret(identity, passphrase_file, artifact),
             signed_by=signer(signed_by, certificates),
         )
         unpack(opened.files, out, known=opened.hashes)

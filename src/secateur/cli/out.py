@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,15 +15,18 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+# All but tab and newline.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 
 def result(text: str) -> None:
     """Print a result as it is."""
-    _out().print(text, markup=False, highlight=False, soft_wrap=True)
+    _out().print(_plain(text), soft_wrap=True)
 
 
 def say(text: str) -> None:
     """Tell what is going on."""
-    _err().print(text, markup=False, highlight=False, soft_wrap=True)
+    _err().print(_plain(text), soft_wrap=True)
 
 
 def notes(lines: Iterable[str]) -> None:
@@ -33,9 +37,9 @@ def notes(lines: Iterable[str]) -> None:
 
 def fail(text: str, mend: str | None = None) -> None:
     """Tell what is wrong, and what to do about it, in one line."""
-    line = Text("error: ", style="bold red").append(text, style="not bold default")
+    line = Text("error: ", style="bold red").append(_plain(text).plain, style="not bold default")
     if mend:
-        line.append(f" {mend}", style="not bold cyan")
+        line.append(f" {_plain(mend).plain}", style="not bold cyan")
     _err().print(line, soft_wrap=True, highlight=False)
 
 
@@ -60,20 +64,30 @@ def _finite(value: Any) -> Any:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table; columns of numbers stand to the right."""
     kept = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    drawn = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    named = _plain(title)
+    named.stylize("bold")
+    drawn = Table(title=named, title_justify="left", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         cells = [row[index] for row in kept if row[index]]
         numbers = bool(cells) and all(cell[:1].isdigit() for cell in cells)
         drawn.add_column(
-            column,
+            _plain(column),
             justify="right" if numbers else "left",
             no_wrap=numbers,
             overflow="fold",
             header_style="dim",
         )
     for row in kept:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*map(_plain, row))
     _out().print(drawn)
+
+
+def _plain(text: str) -> Text:
+    """Return a text without markup, and without what a terminal would take for a command.
+
+    Names come from files that others made.
+    """
+    return Text(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 @contextmanager
@@ -83,7 +97,7 @@ def waiting(text: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(Text(text)):
+    with console.status(_plain(text)):
         yield
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from secateur.cli import out as sink
+from secateur.cli.trusted import refuse_sealed
 from secateur.errors import OutputError
 
 
@@ -31,6 +32,7 @@ def pack(
     out = out or here.with_name(here.name + ENDING)
     if out.exists():
         raise OutputError("it exists already.", where=out, mend="Name another file.")
+    refuse_sealed(artifact, "It is one file already: `secateur open` it first.")
     with sink.waiting("packing"):
         write(Artifact.open(artifact).files, out)
     size = out.stat().st_size

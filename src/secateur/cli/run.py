@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")],
     out: Annotated[
         Path | None,
@@ -77,7 +79,9 @@ def run(
         )
     except KeyboardInterrupt as interrupt:
         begun = folder.exists()
-        again = "Go on with: " + _again(recipe, folder, given)
+        above = context.parent
+        modules = (above.params.get("modules") if above else None) or ()
+        again = "Go on with: " + _again(recipe, folder, given, modules)
         interrupt.add_note(again if begun else "Nothing was done yet: give the command again.")
         raise
     if json:
@@ -123,8 +127,9 @@ def _rehearse(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool, json: 
     sink.result(f"nothing was written; without --dry-run it goes to {folder}")
 
 
-def _again(recipe: Path, folder: Path, changes: list[str]) -> str:
-    words = ["secateur", "run", str(recipe), "--out", str(folder)]
+def _again(recipe: Path, folder: Path, changes: list[str], modules: Sequence[str]) -> str:
+    imports = [word for name in modules for word in ("--import", name)]
+    words = ["secateur", *imports, "run", str(recipe), "--out", str(folder)]
     for change in changes:
         words += ["--set", change]
     return shlex.join([*words, "--resume"])

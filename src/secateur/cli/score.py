@@ -114,7 +114,7 @@ def score(
 
     opened = Artifact.open(
         artifact,
-        secret=secret(identity, passphrase_file),
+        secret=secret(identity, passphrase_file, artifact),
         signed_by=signer(signed_by, certificates),
     )
     if order_by is not None and query is None:

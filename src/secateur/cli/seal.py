@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from secateur.cli import out as sink
-from secateur.cli.trusted import passphrase
+from secateur.cli.trusted import passphrase, refuse_sealed
 from secateur.errors import OutputError, SecateurError
 
 
@@ -50,6 +50,7 @@ def seal(
     out = out or here.with_name(named + sealing.SEALED_ENDING)
     if out.exists():
         raise OutputError("it exists already.", where=out, mend="Name another file.")
+    refuse_sealed(artifact, "`secateur open` it first, and seal it anew.")
     given = list(recipients or [])
     phrase = passphrase(passphrase_file)
     if given or new_identity:
@@ -63,6 +64,7 @@ def seal(
         for each in filter(None, (out, new_identity)):
             check_outside(store, each)
         content = packed(store)
+        sealing.check_recipients(given)
         if new_identity is not None:
             given.append(sealing.new_identity(new_identity))
         sealing.seal(content, out, recipients=given, passphrase=phrase)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from secateur.cli import out as sink
-from secateur.cli.trusted import key_password
-from secateur.errors import ArtifactError, SecateurError
+from secateur.cli.trusted import key_password, refuse_sealed
+from secateur.errors import SecateurError
 
 
 def sign(
@@ -44,16 +44,22 @@ def sign(
     """
     if (key is None) == (new_key is None):
         raise SecateurError("a key is needed.", mend="Give --key FILE, or --new-key FILE.")
+    for option, given in (("--certificate", certificate), ("--password-file", password_file)):
+        if new_key is not None and given is not None:
+            raise SecateurError(
+                f"{option} is of a key that is there, and --new-key makes one.", mend="Give --key."
+            )
+    if chain and certificate is None:
+        raise SecateurError(
+            "--chain leads from a certificate, and there is none.", mend="Give --certificate."
+        )
+    refuse_sealed(artifact, "`secateur open` it first; sign it, then seal it.")
     with sink.waiting("signing"):
         from secateur.formats import archive, signing
         from secateur.formats.artifact import Artifact
         from secateur.formats.store import FolderStore, ZipStore
 
         store = Artifact.open(artifact).files
-        if isinstance(store, ZipStore) and store.content is not None:
-            raise ArtifactError(
-                "the artifact is sealed.", where=artifact, mend="Sign it, then seal it."
-            )
         assert isinstance(store, FolderStore | ZipStore)
         if new_key is not None:
             archive.check_outside(store, new_key)
@@ -63,7 +69,7 @@ def sign(
         signature = signing.signature_of(
             store,
             private,
-            password=key_password(password_file),
+            password=None if key is None else key_password(password_file),
             certificate=certificate,
             chain=tuple(chain or ()),
         )

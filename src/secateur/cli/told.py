@@ -3,7 +3,8 @@
 Within a major version keys are added, and none is taken away, renamed or given another meaning.
 `inspect` prints layers and groups as plain mappings, `plan` the plan itself (`Plan.to_json`), and
 `score` the `Tally`. Nothing but JSON goes to the standard output; where a command fails, nothing
-does, and the exit code tells of what kind the failure is.
+does, and the exit code tells of what kind the failure is. `doctor`, `verify` and `check` print what
+they found also where it makes them leave with another code than 0.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secateur.errors import SecateurError
+from secateur.errors import ArtifactError, SecateurError
 
 if TYPE_CHECKING:
     from secateur.formats.sealing import Secret
@@ -43,13 +43,27 @@ Roots = Annotated[
 ]
 
 
-def secret(identity: Path | None, passphrase_file: Path | None) -> Secret | None:
-    """Return what opens a sealed artifact, None where nothing is given."""
+def secret(
+    identity: Path | None, passphrase_file: Path | None, *artifacts: Path | None
+) -> Secret | None:
+    """Return what opens sealed artifacts, None where nothing is given.
+
+    Raises:
+        SecateurError: a key is given, and none of the artifacts is sealed.
+    """
     from secateur.formats.sealing import Secret
 
     if identity is not None and passphrase_file is not None:
         raise SecateurError(
             "--identity and --passphrase-file are both given.", mend="Give what it was sealed to."
+        )
+    given = identity or passphrase_file
+    there = [each for each in artifacts if each is not None and each.exists()]
+    if given is not None and there and not any(map(sealed, there)):
+        raise SecateurError(
+            "it is not sealed, so no key opens it.",
+            where=there[0],
+            mend=f"Leave out {'--passphrase-file' if identity is None else '--identity'}.",
         )
     if identity is not None:
         return Secret(identity=identity)
@@ -94,12 +108,34 @@ def key_password(file: Path | None) -> str | None:
 
 def is_artifact(path: Path) -> bool:
     """Return whether a path is more likely an artifact than a model file."""
-    from secateur.formats.sealing import is_sealed
     from secateur.formats.store import ENDING
 
     if path.is_dir():
         return (path / "manifest.json").is_file()
+    return path.is_file() and (path.suffix == ENDING or sealed(path))
+
+
+def sealed(path: Path) -> bool:
+    """Return whether a path is a file that is encrypted."""
+    from secateur.formats.sealing import is_sealed
+
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return path.suffix == ENDING or is_sealed(file.read(64))
+        return is_sealed(file.read(64))
+
+
+def refuse_sealed(path: Path, mend: str) -> None:
+    """Raise `ArtifactError` where an artifact is sealed, for a command that takes no key."""
+    if sealed(path):
+        raise ArtifactError("the artifact is sealed.", where=path, mend=mend)
+
+
+def refuse_signer(path: Path, signer: Signer | None) -> None:
+    """Raise `SecateurError` where a signature is asked of a file that can carry none."""
+    if signer is not None:
+        raise SecateurError(
+            "only an artifact carries a signature, and this is none.",
+            where=path,
+            mend="Name an artifact, or ask for no signature.",
+        )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from secateur.cli import out as sink
-from secateur.cli.trusted import Identity, PassphraseFile, secret
+from secateur.cli.trusted import Identity, PassphraseFile, Roots, SignedBy, secret, signer
 
 
 def tryout(
@@ -24,6 +24,8 @@ def tryout(
     ] = None,
     identity: Identity = None,
     passphrase_file: PassphraseFile = None,
+    signed_by: SignedBy = None,
+    certificates: Roots = None,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="The port; by default one that is free.")
     ] = 0,
@@ -35,16 +37,18 @@ def tryout(
 
     The page is served to this machine alone, under an address that holds a random token. Pictures
     are dropped, chosen or taken by the webcam; they go through the same checks as when data is
-    scored, and nothing is written to the disk.
+    scored, and nothing is written to the disk. A signature that is asked for is asked of both
+    models.
     """
     from secateur.formats.artifact import Artifact
     from secateur.serving.server import Server
 
-    key = secret(identity, passphrase_file)
+    key = secret(identity, passphrase_file, artifact, beside)
+    asked = signer(signed_by, certificates)
     with sink.waiting("opening"):
-        opened = Artifact.open(artifact, secret=key)
-        other = None if beside is None else Artifact.open(beside, secret=key)
-        server = Server(opened, other, port=port)
+        opened = Artifact.open(artifact, secret=key, signed_by=asked)
+        other = None if beside is None else Artifact.open(beside, secret=key, signed_by=asked)
+        server = Server(opened, other, port=port, signed_by=asked)
     sink.result(server.url)
     sink.say("Press ctrl-C to stop.")
     if browser:

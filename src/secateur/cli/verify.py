@@ -36,7 +36,7 @@ def verify(
     with sink.waiting("checking"):
         verdict = check(
             artifact,
-            secret=secret(identity, passphrase_file),
+            secret=secret(identity, passphrase_file, artifact),
             signed_by=signer(key, certificates),
         )
     if json:

@@ -27,7 +27,7 @@ _KEY_LIMIT = 2**20
 class Secret:
     """What opens a sealed artifact: a file with age identities, or a passphrase."""
 
-    identity: Path | None = None
+    identity: str | Path | None = None
     passphrase: str | None = field(default=None, repr=False)
 
 
@@ -122,6 +122,18 @@ def seal(
     return Path(out)
 
 
+def check_recipients(recipients: Sequence[str]) -> None:
+    """Refuse what is no recipient, before anything is written.
+
+    Raises:
+        SecateurError: names the first that is none.
+        MissingExtraError: the extra `sealing` is not installed.
+    """
+    age = _age()
+    for each in recipients:
+        _recipient(age, each)
+
+
 def new_identity(path: str | Path) -> str:
     """Write a new age identity to `path`, which only its owner may read; return its recipient.
 
@@ -156,14 +168,14 @@ def write_secret(path: Path, content: bytes) -> None:
         ) from error
 
 
-def read_secret(path: Path) -> bytes:
+def read_secret(path: str | Path) -> bytes:
     """Return a small file of keys or of one passphrase.
 
     Raises:
         SecateurError: it cannot be read, or is too large for one.
     """
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             content = file.read(_KEY_LIMIT + 1)
     except OSError as error:
         raise SecateurError(
@@ -176,7 +188,7 @@ def read_secret(path: Path) -> bytes:
     return content
 
 
-def _identities(age: Any, path: Path) -> list[Any]:
+def _identities(age: Any, path: str | Path) -> list[Any]:
     content = read_secret(path)
     try:
         text = content.decode("utf-8")

@@ -35,17 +35,17 @@ class Signer:
         certificates: files of certificates in PEM: the roots that its certificate must lead to.
     """
 
-    key: Path | None = None
-    certificates: tuple[Path, ...] = ()
+    key: str | Path | None = None
+    certificates: tuple[str | Path, ...] = ()
 
 
 def signature_of(
     store: Store,
-    private_key: Path,
+    private_key: str | Path,
     *,
     password: str | None = None,
-    certificate: Path | None = None,
-    chain: Sequence[Path] = (),
+    certificate: str | Path | None = None,
+    chain: Sequence[str | Path] = (),
 ) -> bytes:
     """Return the signature of an artifact's files, as a Sigstore bundle.
 
@@ -57,7 +57,7 @@ def signature_of(
         chain: certificates between that one and the root.
 
     Raises:
-        SecateurError: the key or the certificate cannot be read.
+        SecateurError: the key or the certificate cannot be read, or the certificate may not sign.
         MissingExtraError: the extra `signing` is not installed.
     """
     hashing = _hashing(store)
@@ -75,14 +75,17 @@ def signature_of(
     try:
         if certificate is None:
             given: Any = None if password is None else password.encode()
-            config.use_elliptic_key_signer(private_key=private_key, password=given)
+            config.use_elliptic_key_signer(private_key=Path(private_key), password=given)
         else:
+            _check_usage(certificate)
             # The library cannot read an empty chain; a certificate may stand in it twice.
             config.use_certificate_signer(
-                private_key=private_key,
-                signing_certificate=certificate,
-                certificate_chain=chain or (certificate,),
+                private_key=Path(private_key),
+                signing_certificate=Path(certificate),
+                certificate_chain=[Path(each) for each in chain or (certificate,)],
             )
+    except SecateurError:
+        raise
     except Exception as error:
         raise SecateurError(
             f"the key cannot be used to sign ({_line(error)}).",
@@ -94,6 +97,26 @@ def signature_of(
         out = Path(folder) / SIGNATURE
         config.sign(store.place, out)
         return out.read_bytes()
+
+
+def _check_usage(certificate: str | Path) -> None:
+    """Refuse a certificate that no signature could be checked with."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    held = x509.load_pem_x509_certificate(read_secret(certificate)).extensions
+    with contextlib.suppress(x509.ExtensionNotFound):
+        if held.get_extension_for_class(x509.KeyUsage).value.digital_signature:
+            return
+    with contextlib.suppress(x509.ExtensionNotFound):
+        code = ExtendedKeyUsageOID.CODE_SIGNING
+        if code in held.get_extension_for_class(x509.ExtendedKeyUsage).value:
+            return
+    raise SecateurError(
+        "the certificate may not sign: its usage is neither digitalSignature nor codeSigning.",
+        where=certificate,
+        mend="Issue it with -addext keyUsage=critical,digitalSignature.",
+    )
 
 
 def check_signature(
@@ -155,9 +178,11 @@ def _verifier(signer: Signer, hashing: Any) -> Callable[[Path, Path], None]:
         read_secret(each)
     try:
         if signer.key is not None:
-            config.use_elliptic_key_verifier(public_key=signer.key)
+            config.use_elliptic_key_verifier(public_key=Path(signer.key))
         else:
-            config.use_certificate_verifier(certificate_chain=signer.certificates)
+            config.use_certificate_verifier(
+                certificate_chain=[Path(each) for each in signer.certificates]
+            )
     except Exception as error:
         raise SecateurError(
             f"the file cannot be used to check a signature ({_line(error)}).",

@@ -13,6 +13,7 @@ from secateur.formats.artifact import Artifact, read_contract
 from secateur.formats.grids import Quantization
 from secateur.formats.limits import check_onnx
 from secateur.formats.manifest import (
+    LITERT,
     MODEL,
     QUANTIZATION,
     SIGNATURE,
@@ -21,6 +22,7 @@ from secateur.formats.manifest import (
     read_manifest,
 )
 from secateur.formats.opening import Secret, open_store
+from secateur.formats.probing import check_litert, has_litert
 from secateur.formats.sealing import is_sealed
 from secateur.formats.sessions import open_session
 from secateur.formats.signing import Signer, check_signature
@@ -65,7 +67,9 @@ class Verdict:
 def verify(
     path: str | Path, *, secret: Secret | None = None, signed_by: Signer | None = None
 ) -> Verdict:
-    """Check all of an artifact: names, sizes, hashes, contract, model file, signature.
+    """Check all of an artifact: names, sizes, hashes, contract, model files, signature.
+
+    A file for LiteRT is opened where LiteRT is installed, in a process of its own.
 
     Args:
         path: a folder, a `.secateur` file, or a sealed one.
@@ -108,10 +112,16 @@ def _contents(place: Path, store: Store, manifest: Manifest) -> Iterator[Artifac
             text = read_text(store, QUANTIZATION)
             Quantization.from_json(text, where=store.where(QUANTIZATION))
 
+    def litert() -> None:
+        if LITERT in listed and has_litert():
+            check_litert(artifact.read(LITERT), manifest, store.where(LITERT))
+
+    artifact = Artifact(place, manifest, None, store)
     checks: tuple[Callable[[], Any], ...] = (
         lambda: read_contract(store, manifest),
         quantization,
-        lambda: _model(Artifact(place, manifest, None, store)),
+        lambda: _model(artifact),
+        litert,
     )
     for check in checks:
         try:

@@ -18,6 +18,8 @@ _OLDER = {*RENAMED_CLASSES, "Functional", "Sequential", "Policy", "PolicyV1", "L
 _OLDER |= {"TensorShape", "L1L2"}
 # The operations that tf.keras laid into a graph: what they do stands in TensorFlow alone.
 _OF_TENSORFLOW = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
+# Layers of Keras that run what lies in the file, or in another one, whatever the safe mode is.
+_FOREIGN = ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _ACTIVATIONS = ("activation", "recurrent_activation")
 _GONE = {
     "CuDNNLSTM": "LSTM",
@@ -34,7 +36,7 @@ def layer_names() -> frozenset[str]:
 
 
 def check_code(config: dict[str, Any], own: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    """Refuse Lambda layers, and classes that neither Keras nor the caller has.
+    """Refuse layers that carry programs, and classes that neither Keras nor the caller has.
 
     Args:
         config: the architecture.
@@ -96,6 +98,8 @@ class _Checker:
     def _object(self, kind: str, value: dict[str, Any], layer: str) -> None:
         if kind == "__lambda__":
             self._refuse_lambda(layer)
+        if kind in _FOREIGN and kind not in self._own:
+            self._refuse_foreign(kind, layer)
         if kind.startswith("__"):
             return
         name = value["config"] if kind == "function" else value.get("registered_name") or kind
@@ -140,6 +144,15 @@ class _Checker:
             where=self._where,
             mend="In Python, give the function by the layer's name: "
             f"secateur.load(path, custom_objects={{{layer!r}: function}}).",
+        )
+
+    def _refuse_foreign(self, kind: str, layer: str) -> NoReturn:
+        raise ModelError(
+            f"layer {layer!r} is a {kind}: a program of another library, which is not run from a "
+            "file.",
+            where=self._where,
+            mend="Build that part from layers of Keras and save the model again, or give a layer "
+            "class for it as custom_objects=.",
         )
 
     def _refuse(self, what: str, layer: str, name: str, kind: str) -> NoReturn:

@@ -226,7 +226,7 @@ def _mend_path(path: Path) -> str:
 def _explain(path: Path, error: Exception) -> ModelError:
     """Turn what Keras said into one line and the mend that fits it."""
     said = " ".join(str(error).split())
-    if "safe_mode" in said or "Lambda" in said:
+    if "Lambda" in said:
         return ModelError(
             "the model holds a Lambda layer: Python code, which is not run from a file.",
             where=path,

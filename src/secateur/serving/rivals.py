@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from secateur.data.contract import Contract
-from secateur.errors import ArtifactError
+from secateur.errors import ArtifactError, DataError
 from secateur.formats.artifact import MODEL, Artifact
 from secateur.formats.predictor import Predictor
+from secateur.formats.signing import Signer
 
 TOP = 5
 _CALLS, _SECONDS = 25, 0.25
@@ -45,15 +46,21 @@ class Rivals:
         artifact: the model to try.
         beside: another one to see beside it; where None, the baseline that lies in the same run
             folder, if there is one.
+        signed_by: whose signature those must carry that are not opened yet.
 
     Raises:
-        ArtifactError: an artifact is not whole, has no contract, or reads other data than the
-            first.
+        ArtifactError: an artifact is not whole, has no contract, reads other data than the
+            first, or is not signed as it must be.
     """
 
-    def __init__(self, artifact: Given, beside: Given | None = None):
-        first = _opened(artifact)
-        other = _beside(first.path, first) if beside is None else _opened(beside)
+    def __init__(
+        self, artifact: Given, beside: Given | None = None, *, signed_by: Signer | None = None
+    ):
+        first = _opened(artifact, signed_by)
+        if beside is None:
+            other = _beside(first.path, first, signed_by)
+        else:
+            other = _opened(beside, signed_by)
         self.contract: Contract = _contract_of(first)
         if other is not None:
             _check_alike(first, other)
@@ -83,9 +90,12 @@ class Rivals:
         """Return what each model says of one row, and the milliseconds that it takes.
 
         The models are called in turn, some times over; the time is the median.
+
+        Raises:
+            DataError: a model answers with what is no finite number.
         """
         with self._turn:
-            outputs = [one.predictor.predict(x)[0] for one in self.all]
+            outputs = [_finite(one, one.predictor.predict(x)[0]) for one in self.all]
             taken: list[list[float]] = [[] for _ in self.all]
             end = time.perf_counter() + _SECONDS
             while len(taken[0]) < _CALLS and (not taken[0] or time.perf_counter() < end):
@@ -104,6 +114,16 @@ class Rivals:
         ]
 
 
+def _finite(one: Rival, output: np.ndarray) -> np.ndarray:
+    if not np.isfinite(output).all():
+        raise DataError(
+            f"{one.title} answers with what is no finite number.",
+            where=one.predictor.artifact.path,
+            mend="Try other values, or do not use the model.",
+        )
+    return output
+
+
 def _best(output: np.ndarray, contract: Contract) -> list[dict[str, Any]]:
     if not contract.classes:
         return [{"label": f"{float(output[0]):.5g}", "share": None}]
@@ -111,8 +131,8 @@ def _best(output: np.ndarray, contract: Contract) -> list[dict[str, Any]]:
     return [{"label": contract.classes[i], "share": float(output[i])} for i in order]
 
 
-def _opened(given: Given) -> Artifact:
-    artifact = given if isinstance(given, Artifact) else Artifact.open(given)
+def _opened(given: Given, signed_by: Signer | None) -> Artifact:
+    artifact = given if isinstance(given, Artifact) else Artifact.open(given, signed_by=signed_by)
     _contract_of(artifact)
     return artifact
 
@@ -133,12 +153,12 @@ def _contract_of(artifact: Artifact) -> Contract:
     return artifact.contract
 
 
-def _beside(path: Path, artifact: Artifact) -> Artifact | None:
+def _beside(path: Path, artifact: Artifact, signed_by: Signer | None) -> Artifact | None:
     """Return the baseline of the run that the artifact came out of."""
     place = path.resolve().parent / _BASELINE
     if place == path.resolve() or not (place / "manifest.json").is_file():
         return None
-    found = Artifact.open(place)
+    found = Artifact.open(place, signed_by=signed_by)
     same = found.contract is not None and found.contract == artifact.contract
     return found if same else None
 

@@ -12,13 +12,14 @@ from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 from secateur.data.images import load_image
 from secateur.errors import ContractError, OutputError, SecateurError
 from secateur.formats.artifact import Artifact
+from secateur.formats.signing import Signer
 from secateur.reporting.images import data_uri
 from secateur.reporting.rendering import digest
 from secateur.serving.fields import encoded
@@ -39,6 +40,7 @@ class Server:
         artifact: the model to try.
         beside: another one to see beside it; see `Rivals`.
         port: the port to listen on; 0 takes one that is free.
+        signed_by: whose signature must be on what is not opened yet; see `Rivals`.
 
     Raises:
         ArtifactError: an artifact cannot be used.
@@ -46,8 +48,15 @@ class Server:
         OutputError: the port is taken.
     """
 
-    def __init__(self, artifact: Given, beside: Given | None = None, *, port: int = 0):
-        self.rivals = Rivals(artifact, beside)
+    def __init__(
+        self,
+        artifact: Given,
+        beside: Given | None = None,
+        *,
+        port: int = 0,
+        signed_by: Signer | None = None,
+    ):
+        self.rivals = Rivals(artifact, beside, signed_by=signed_by)
         if self.rivals.contract.kind not in ("image", "table"):
             raise ContractError(
                 f"the artifact reads a {self.rivals.contract.kind}, and there are pages for "
@@ -65,6 +74,7 @@ class Server:
                 mend="Name another with --port, or leave it out.",
             ) from error
         self._http.daemon_threads = True
+        self._turn = Lock()
         self._running = self._closed = False
 
     @property
@@ -74,13 +84,17 @@ class Server:
 
     def run(self) -> None:
         """Answer until `close` is called or the process is interrupted."""
-        self._running = True
-        if not self._closed:
-            self._http.serve_forever(poll_interval=0.2)
+        with self._turn:
+            if self._closed:
+                return
+            # A server that never answers would be waited for without end.
+            self._running = True
+        self._http.serve_forever(poll_interval=0.2)
 
     def close(self) -> None:
         """Stop answering and give the port back."""
-        self._closed = True
+        with self._turn:
+            self._closed = True
         if self._running:
             self._http.shutdown()
         self._http.server_close()
@@ -121,7 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
             if body is None:
                 return
             said = self._image(body) if action == "image" else self._row(body)
-            self._send(HTTPStatus.OK, json.dumps(said).encode(), "application/json")
+            self._send(
+                HTTPStatus.OK, json.dumps(said, allow_nan=False).encode(), "application/json"
+            )
         except SecateurError as error:
             self._fail(HTTPStatus.UNPROCESSABLE_ENTITY, error.what)
         except TimeoutError:

@@ -56,3 +56,11 @@ def test_a_small_container_is_told(monkeypatch, tmp_path, secateur):
 def test_every_extra_that_is_named_exists(package):
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
     assert package.extra in {None, *project["project"]["optional-dependencies"]}
+
+
+def test_every_extra_that_a_user_needs_is_known():
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
+    extras = {*project["project"]["optional-dependencies"]}
+    told = {package.extra for package in doctor.PACKAGES}
+    # "distributed" is Ray once more; the others are for work on secateur itself.
+    assert extras - told == {"distributed", "examples", "docs", "hub", "dev"}

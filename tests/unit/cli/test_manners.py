@@ -1,6 +1,7 @@
 """Colours, progress and completion: what a person sees, and a log does not."""
 
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -77,3 +78,28 @@ def test_the_help_tells_the_exit_codes(secateur):
     for code, what in EXITS.items():
         assert re.search(rf"^ +{code} +{re.escape(what)}$", told, flags=re.MULTILINE), code
     assert {SecateurError.exit_code, TooManyBadRowsError.exit_code} <= set(EXITS)
+
+
+def test_names_out_of_files_are_printed_as_they_are_read(capsys):
+    name = "[/x] :warning: \x1b]0;title\x07\x9b31mred"
+    plain = "[/x] :warning: \N{REPLACEMENT CHARACTER}]0;title"
+    out.result(name + "\ttab\n")
+    out.table(name, [name, "[bold]"], [[name, "[/]"]])
+    out.say(name)
+    out.fail(name, name)
+    for told, times in zip(capsys.readouterr(), (4, 3), strict=True):
+        assert told.count(plain) == times
+        assert not set(told) & {"\x1b", "\x07", "\x9b"}
+
+
+def test_the_way_on_names_the_modules_too():
+    from secateur.cli.run import _again
+
+    words = _again(Path("r.yaml"), Path("runs/x"), ["a=1"], ["mine"])
+    assert words == "secateur --import mine run r.yaml --out runs/x --set a=1 --resume"
+
+
+@pytest.mark.parametrize("words", [("--target", "y"), ("--above", "3"), ("--no-header",)])
+def test_an_option_of_data_without_data_is_refused(secateur, words):
+    code, _, err = secateur("export", "none.keras", "out", *words)
+    assert (code, words[0] in err, "Give --data" in err) == (2, True, True)

@@ -113,3 +113,58 @@ def test_every_exported_kind_of_model_passes(dense, tmp_path):
 def test_a_constant_made_out_of_plain_integers():
     shape = helper.make_node("Constant", [], ["shape"], value_ints=[2**20, 2**20])
     refused(model([shape, helper.make_node("ConstantOfShape", ["shape"], ["y"])]), "out of a shape")
+
+
+def filled(*nodes):
+    """Return a model that fills a shape of many numbers, which these nodes pass on as `shape`."""
+    many = numpy_helper.from_array(np.array([2**20, 2**20]), "many")
+    return model([*nodes, helper.make_node("ConstantOfShape", ["shape"], ["y"])], [many])
+
+
+def test_a_sparse_tensor_in_an_attribute():
+    values = helper.make_tensor("v", TensorProto.FLOAT, [1], [0.0])
+    places = helper.make_tensor("i", TensorProto.INT64, [1], [0])
+    sparse = helper.make_sparse_tensor(values, places, [2**29])
+    node = helper.make_node("Constant", [], ["big"], sparse_value=sparse)
+    refused(model([node]), "sparse tensors")
+    branch = helper.make_graph([node], "g", [], [])
+    refused(model([helper.make_node("If", ["x"], ["y"], then_branch=branch)]), "sparse tensors")
+    many = helper.make_attribute("many", [sparse])
+    node.ClearField("attribute")
+    node.attribute.append(many)
+    refused(model([node]), "sparse tensors")
+
+
+@pytest.mark.parametrize("kind", ["Identity", "Cast"])
+def test_a_shape_under_another_name(kind):
+    steps = [helper.make_node(kind, ["many"], ["a"]), helper.make_node(kind, ["a"], ["shape"])]
+    refused(filled(*steps), "out of a shape")
+    refused(filled(*reversed(steps)), "out of a shape")
+
+
+def test_names_that_lead_in_a_circle():
+    steps = [helper.make_node("Identity", [a], [b]) for a, b in (("a", "b"), ("b", "a"))]
+    check_onnx(filled(*steps).SerializeToString(), "m.onnx")
+
+
+def test_a_shape_of_floats_that_are_cast():
+    floats = helper.make_node("Constant", [], ["floats"], value_floats=[2.0**20, 2.0**20])
+    cast = helper.make_node("Cast", ["floats"], ["shape"], to=TensorProto.INT64)
+    refused(filled(floats, cast), "out of a shape")
+    floats.attribute[0].floats[:] = [float("nan"), float("inf")]
+    check_onnx(filled(floats, cast).SerializeToString(), "m.onnx")
+
+
+def test_a_shape_of_the_graph_around():
+    fill = helper.make_node("ConstantOfShape", ["shape"], ["y"])
+    inner = helper.make_graph([fill], "inner", [], [])
+    outer = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
+    shape = numpy_helper.from_array(np.array([2**20, 2**20]), "shape")
+    refused(model([outer], [shape]), "out of a shape")
+
+
+def test_many_constants_count_together():
+    shape = numpy_helper.from_array(np.array([2**27]), "shape")
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], [f"y{i}"]) for i in range(3)]
+    check_onnx(model(nodes[:2], [shape]).SerializeToString(), "m.onnx")
+    refused(model(nodes, [shape]), "out of a shape")

@@ -26,7 +26,9 @@ class Certified:
     certificate: x509.Certificate
 
 
-def certified(name: str, by: Certified | None = None, *, issues: bool = True) -> Certified:
+def certified(
+    name: str, by: Certified | None = None, *, issues: bool = True, signs: bool = True
+) -> Certified:
     """Make a key with a certificate by another one, or by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -45,7 +47,7 @@ def certified(name: str, by: Certified | None = None, *, issues: bool = True) ->
         .add_extension(x509.BasicConstraints(ca=issues, path_length=None), critical=True)
         .add_extension(
             x509.KeyUsage(
-                digital_signature=True,
+                digital_signature=signs,
                 key_cert_sign=issues,
                 crl_sign=issues,
                 encipher_only=False,
@@ -54,7 +56,12 @@ def certified(name: str, by: Certified | None = None, *, issues: bool = True) ->
             ),
             critical=True,
         )
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.CODE_SIGNING if signs else ExtendedKeyUsageOID.SERVER_AUTH]
+            ),
+            critical=False,
+        )
         .sign(key if by is None else by.key, hashes.SHA256())
     )
     return Certified(key, made)
@@ -72,6 +79,7 @@ def files(tmp_path) -> Path:
         ("signs", signs),
         ("plain", certified("plain", root, issues=False)),
         ("stranger", certified("stranger")),
+        ("server", certified("server", root, issues=False, signs=False)),
     ):
         pem = each.certificate.public_bytes(serialization.Encoding.PEM)
         (tmp_path / f"{name}.pem").write_bytes(pem)
@@ -116,3 +124,10 @@ def test_a_key_with_a_password_does_not_sign_with_a_certificate(files):
     code, said = run(files, words)
     assert code == 2
     assert "openssl pkey" in said
+
+
+def test_a_certificate_that_may_not_sign_does_not(files):
+    code, said = run(files, "sign @artifact --key @server.key --certificate @server.pem")
+    assert code == 2
+    assert "may not sign" in said
+    assert not (files / "artifact" / "model.sig").exists()

@@ -86,3 +86,33 @@ def test_a_class_of_the_users_own_is_asked_for(tmp_path):
 def test_a_real_trained_model_loads(shared_data):
     model = load_model(shared_data / "models" / "kazuhito_keypoint.keras")
     assert model.count_params() == 1103
+
+
+@pytest.mark.parametrize("kind", ["TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
+def test_a_layer_that_runs_another_program_is_refused(model, kind, tmp_path):
+    import json
+    import zipfile
+
+    model.save(tmp_path / "plain.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.keras") as source,
+        zipfile.ZipFile(tmp_path / "m.keras", "w") as target,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][-1] |= {"class_name": kind, "config": {"name": "evil"}}
+                content = json.dumps(config)
+            target.writestr(name, content)
+    with pytest.raises(ModelError, match=f"'evil' is a {kind}: a program"):
+        load_model(tmp_path / "m.keras")
+
+
+def test_only_a_lambda_is_called_one(tmp_path):
+    from secateur.models.load import _explain
+
+    assert "a Lambda layer" in _explain(tmp_path, ValueError("a Lambda, unless safe_mode")).what
+    said = _explain(tmp_path, ValueError("disallowed unless safe_mode=False")).what
+    assert "safe_mode=False" in said
+    assert "Lambda" not in said

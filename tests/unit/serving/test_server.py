@@ -28,6 +28,7 @@ from secateur.formats.artifact import Artifact
 from secateur.serving.fields import encoded, fields
 from secateur.serving.rivals import Rivals
 from secateur.serving.server import Server
+from unit.scoring import artifacts
 from unit.scoring.artifacts import expected, image_contract, table_contract, write_artifact
 
 
@@ -276,3 +277,11 @@ def test_a_page_that_is_closed_before_its_answer(tmp_path, capfd):
         assert ask(server.url)[0].status == 200
         time.sleep(0.2)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_answer_that_is_no_number_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "weights", lambda *a: np.full(a[:2], np.nan, "float32"))
+    with served(write_artifact(tmp_path / "a", table_contract(2))) as server:
+        reply, text = ask(server.url, "row", json.dumps({"f0": "1", "f1": "2"}).encode())
+    assert reply.status == 422
+    assert "no finite number" in json.loads(text)["error"]
