@@ -110,7 +110,8 @@ def _store(
         asked = large and not held.scattered
     groups = row_groups(frames) if asked else None
     if groups is None:
-        why = "the rows are not in Parquet or Arrow files" if asked else ""
+        where = "Parquet or Arrow files on this machine with all their columns in them"
+        why = f"the rows are not in {where}" if asked else ""
     else:
         why = too_large(groups, window_rows(contract, arguments.cache_bytes))
     if asked and not why and groups is not None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.data.values import is_text
-from secateur.errors import ContractError, OutputError
+from secateur.errors import OutputError
 from secateur.files import PARTIAL, sync
 
 Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
@@ -92,13 +92,13 @@ def demand_writable(schema: pa.Schema) -> None:
     """Refuse columns of a type that Parquet has not.
 
     Raises:
-        ContractError: there is one, which can only be a column that is carried over.
+        OutputError: there is one, which can only be a column that is carried over.
     """
     for field in schema:
         try:
-            pq.write_table(pa.schema([field]).empty_table(), pa.BufferOutputStream())
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
         except pa.ArrowException as error:
-            raise ContractError(
+            raise OutputError(
                 f"the column {field.name!r} is of the type {field.type}, which a Parquet file "
                 "cannot hold.",
                 mend="Do not carry it over, or cast it in the data.",

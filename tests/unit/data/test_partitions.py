@@ -106,11 +106,11 @@ def test_what_was_learned_as_a_word_is_one_wherever_it_lies(tmp_path):
     for region in ("01", "02", "2A"):
         folder = tmp_path / "t" / f"region={region}"
         folder.mkdir(parents=True)
-        pq.write_table(pa.table({"a": [1.0, 2.0], "y": ["p", "q"]}), folder / "p.parquet")
+        pq.write_table(pa.table({"a": [1.0, 2.0] * 20, "y": ["p", "q"] * 20}), folder / "p.parquet")
     contract = read(tmp_path / "t", target="y").contract
     assert next(c for c in contract.columns if c.name == "region").vocabulary == ("01", "02", "2A")
     (part,) = find_parts(tmp_path / "t" / "region=01")
     (block,) = stream(part, ["region"], contract=contract)
-    assert block.table.to_pylist() == [{"region": "01"}] * 2
+    assert block.table.to_pylist() == [{"region": "01"}] * 40
     (block,) = stream(part, ["region"])
-    assert block.table.to_pylist() == [{"region": 1}] * 2
+    assert block.table.to_pylist() == [{"region": 1}] * 40
