@@ -17,6 +17,7 @@ from secateur.evaluation.evaluate import evaluate
 from secateur.formats.calls import Use, uses
 from secateur.formats.fake import fake_quantized
 from secateur.formats.grids import MODES, Grid, Mode, Quantization
+from secateur.formats.overflow import overflows
 from secateur.formats.parity import agreement
 from secateur.graph.weights import copied, to_numpy
 from secateur.steps.aware import train
@@ -55,7 +56,8 @@ class Quantize:
         equalize: even out the ranges of channels between layers first.
         correct_bias: take out of the biases what rounding shifts on average.
         reduce_range: seven bits for weights: on x86 processors without VNNI sums of eight-bit
-            products can overflow.
+            products can overflow. `None` asks this processor, and a note says what it told; where
+            the file is to run on others as well, True is the safe choice.
         epochs: above 0, train on with rounding in place, the steps being learned (static mode).
         learning_rate: the highest rate of that training.
         max_drop: keep the most sensitive layers in float32 until the metric on the validation rows
@@ -71,7 +73,7 @@ class Quantize:
     calibration: str = "minmax"
     equalize: bool = True
     correct_bias: bool = True
-    reduce_range: bool = False
+    reduce_range: bool | None = None
     epochs: int = 0
     learning_rate: float = 1e-4
     max_drop: float | None = None
@@ -125,9 +127,11 @@ class Quantize:
             count = equalize(found, ends)
             notes.append(Note(STEP, "done", f"ranges equalized between {count} pairs of layers"))
         seen = self._seen(folded.model, found, x)
+        bits, said = self._bits()
+        notes += said
 
         def attempt(kept: tuple[str, ...]) -> tuple[keras.Model, Quantization, list[Note]]:
-            return self._rounded(folded.model, found, seen, kept)
+            return self._rounded(folded.model, found, seen, kept, bits)
 
         kept = self.keep
         if self.max_drop is not None and data is not None:
@@ -221,24 +225,37 @@ class Quantize:
         keys = sorted(set(regions(found).sources.values()) | set(regions(found).sources))
         return observed(model, keys, batches(x)) if keys else {}
 
+    def _bits(self) -> tuple[int, list[Note]]:
+        """Return how many bits weights have, and a note where the processor has said so."""
+        if self.mode == "weights" or self.reduce_range is not None:
+            return (7 if self.reduce_range else self.bits), []
+        if overflows():
+            what = "weights have seven bits: sums of eight-bit products overflow on this processor"
+            return 7, [Note(STEP, "done", what)]
+        what = (
+            "weights have eight bits, of which sums hold on this processor; for x86 processors "
+            "without VNNI use reduce_range=True"
+        )
+        return 8, [Note(STEP, "done", what)]
+
     def _rounded(
         self,
         folded: keras.Model,
         found: list[Use],
         seen: dict[str, Histogram],
         kept: tuple[str, ...],
+        bits: int,
     ) -> tuple[keras.Model, Quantization, list[Note]]:
         """Return a copy with its weights on grids, the grids, and notes."""
         model = copied(folded)
         why = {name: "kept as asked" if name in self.keep else "sensitive" for name in kept}
         if self.mode != "static":
-            bits = 7 if self.reduce_range else self.bits
             grids, without = weight_grids(model, kept, bits=bits)
             why |= dict.fromkeys(without, "no rule for its weights")
             put_on_grids(model, grids)
             return model, *self._told(Quantization(mode=self.mode, weights=grids, kept=why))
         chosen = regions(found, kept)
-        grids = self._static(model, chosen, seen)
+        grids = self._static(model, chosen, seen, bits)
         calibrate = method_of(self.calibration)
         ranges = {key: Grid.between(*calibrate(seen[key])) for key in set(chosen.sources.values())}
         activations = {key: ranges[source] for key, source in chosen.sources.items()}
@@ -250,12 +267,13 @@ class Quantize:
         made = Quantization(weights=grids, activations=activations, kept=why)
         return model, *self._told(made)
 
-    def _static(self, model: Any, chosen: Regions, seen: dict[str, Histogram]) -> dict[str, Grid]:
+    def _static(
+        self, model: Any, chosen: Regions, seen: dict[str, Histogram], bits: int
+    ) -> dict[str, Grid]:
         grids = {}
         for name, inputs in chosen.kernels.items():
             layer = model.get_layer(name)
             kernel = to_numpy(layer.kernel)
-            bits = 7 if self.reduce_range else 8
             grid = grid_of(layer.kernel, KERNELS[type(layer)], bits=bits)
             grids[layer.kernel.path] = grid
             error = grid.rounded(kernel) - kernel

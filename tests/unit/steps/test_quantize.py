@@ -10,11 +10,13 @@ from keras import layers
 from secateur import read
 from secateur.errors import ArtifactError, DataError, ModelError, PlanError
 from secateur.evaluation.evaluate import evaluate
+from secateur.formats.artifact import TensorSpec
 from secateur.formats.fake import fake_quantized
 from secateur.formats.grids import Quantization
 from secateur.formats.int8 import operators, to_onnx_int8
 from secateur.formats.onnx import export, to_onnx
-from secateur.formats.parity import agreement
+from secateur.formats.overflow import overflows
+from secateur.formats.parity import agreement, compare_rounded
 from secateur.formats.predictor import Predictor
 from secateur.formats.sessions import open_session
 from secateur.graph.weights import to_numpy
@@ -178,6 +180,51 @@ def test_a_reduced_range_holds_where_ranges_are_found_at_each_call():
     assert {grid.bits for grid in one.quantization.weights.values()} == {7}
     # Seven bits are stored in a byte.
     assert one.after.bytes == other.after.bytes
+
+
+def test_the_processor_says_how_many_bits_weights_have(monkeypatch, tmp_path):
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(16), layers.Dense(2)])
+    data = read((np.random.default_rng(0).normal(size=(80, 8)).astype("float32"), [0, 1] * 40))
+    for answer, bits in ((True, 7), (False, 8)):
+        monkeypatch.setattr("secateur.steps.quantize.overflows", lambda told=answer: told)
+        result = Quantize()(model, data)
+        assert {grid.bits for grid in result.quantization.weights.values()} == {bits}
+        assert any("on this processor" in note.what for note in result.notes)
+    monkeypatch.setattr("secateur.formats.parity.overflows", lambda: True)
+    path, sample = tmp_path / "m.onnx", np.ones((8, 8), "float32")
+    to_onnx(model, path)
+    inputs = (TensorSpec(name=model.inputs[0].name, dtype="float32", shape=(None, 8)),)
+
+    def wrong(feed):
+        return 1 - predicted(path, sample)
+
+    assert result.quantization.wide
+    with pytest.raises(ArtifactError, match=r"overflow .* reduce_range=True"):
+        compare_rounded(wrong, path, inputs, sample, least=0.99, wide=True)
+
+
+def test_weights_of_seven_bits_overflow_nowhere():
+    assert not overflows(63)
+    assert Quantize()._bits()[0] == (7 if overflows() else 8)
+
+
+def test_the_dynamic_file_rounds_what_the_model_rounds_and_nothing_else(tmp_path):
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((3, 8), name="steps")
+    x = layers.Dense(16, activation="relu", name="first")(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)])
+    x = layers.TimeDistributed(layers.Dense(16))(x)
+    x = layers.Bidirectional(layers.LSTM(8))(x)
+    model = keras.Model(inputs, layers.Dense(4, name="last")(x))
+    result = Quantize(mode="dynamic", reduce_range=True, keep=("last",))(model)
+    to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
+    rows = np.random.default_rng(0).normal(size=(32, 3, 8)).astype("float32")
+    fake = to_numpy(fake_quantized(result.model, result.quantization)(rows, training=False))
+    np.testing.assert_allclose(predicted(tmp_path / "int8.onnx", rows), fake, atol=5e-3)
+    found = operators(tmp_path / "int8.onnx")
+    assert found["DynamicQuantizeLSTM"] == 1
+    assert found.get("DynamicQuantizeMatMul", 0) + found.get("MatMulIntegerToFloat", 0) == 1
+    assert found.get("MatMul", 0) >= 5
 
 
 @pytest.mark.parametrize(
