@@ -156,11 +156,15 @@ def multiplied(model: Any, quantization: Quantization) -> frozenset[str]:
     return frozenset(path for each in operations for path in _multiplied(each, quantization))
 
 
-def _multiplied(operation: Any, quantization: Quantization) -> list[str]:
+def multiplied_in(operation: Any) -> bool:
+    """Say whether dynamic quantization multiplies the kernels of an operation in integers."""
     # Both directions read the same input, and so find the same range.
     both = isinstance(operation, keras.layers.Bidirectional)
-    kind = operation.forward_layer if both else operation
-    if not isinstance(kind, _DYNAMIC):
+    return isinstance(operation.forward_layer if both else operation, _DYNAMIC)
+
+
+def _multiplied(operation: Any, quantization: Quantization) -> list[str]:
+    if not multiplied_in(operation):
         return []
     return [each.path for each in operation.weights if each.path in quantization.weights]
 
