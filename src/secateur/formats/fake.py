@@ -17,7 +17,8 @@ from secateur.errors import ModelError
 from secateur.formats.calls import functional, relaid
 from secateur.formats.grids import Grid, Quantization
 
-# The layers whose products with a dynamically quantized input the runtimes compute in integers.
+# The layers whose products with a dynamically quantized input the file computes in integers. In
+# others that hold such layers (MultiHeadAttention, TimeDistributed) inputs are not to be got at.
 _DYNAMIC = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.LSTM)
 
 
@@ -110,7 +111,7 @@ def fake_quantized(
     def call(key: str, operation: Any, args: Any, kwargs: Any) -> Any:
         if operation.name not in twins:
             twins[operation.name] = type(operation).from_config(operation.get_config())
-        if quantization.mode == "dynamic" and _is_dynamic(operation, quantization):
+        if quantization.mode == "dynamic" and _multiplied(operation, quantization):
             args = (DynamicQuantizer(name=f"rounded_for_{_plain(key)}")(args[0]), *args[1:])
         outputs = twins[operation.name](*args, **kwargs)
         if isinstance(outputs, keras.KerasTensor):
@@ -149,10 +150,23 @@ def check_fits(model: Any, quantization: Quantization) -> None:
         )
 
 
-def _is_dynamic(operation: Any, quantization: Quantization) -> bool:
-    return isinstance(operation, _DYNAMIC) and any(
-        weight.path in quantization.weights for weight in operation.weights
-    )
+def multiplied(model: Any, quantization: Quantization) -> frozenset[str]:
+    """Return the paths of the weights that dynamic quantization multiplies in integers."""
+    operations = functional(model).operations
+    return frozenset(path for each in operations for path in _multiplied(each, quantization))
+
+
+def multiplied_in(operation: Any) -> bool:
+    """Say whether dynamic quantization multiplies the kernels of an operation in integers."""
+    # Both directions read the same input, and so find the same range.
+    both = isinstance(operation, keras.layers.Bidirectional)
+    return isinstance(operation.forward_layer if both else operation, _DYNAMIC)
+
+
+def _multiplied(operation: Any, quantization: Quantization) -> list[str]:
+    if not multiplied_in(operation):
+        return []
+    return [each.path for each in operation.weights if each.path in quantization.weights]
 
 
 def _settle(layer: Any) -> None:

@@ -122,6 +122,11 @@ class Quantization(BaseModel):
     activations: Mapping[str, Grid] = Field(default_factory=dict)
     kept: Mapping[str, str] = Field(default_factory=dict)
 
+    @property
+    def wide(self) -> bool:
+        """Whether weights of eight bits are multiplied in integers."""
+        return self.mode != "weights" and any(grid.bits == 8 for grid in self.weights.values())
+
     def to_json(self) -> str:
         """Return it as JSON."""
         return self.model_dump_json()

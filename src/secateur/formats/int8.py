@@ -2,8 +2,9 @@
 
 Static: pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime and OpenVINO fuse into
 integer operators. Dynamic: ONNX Runtime's own tool makes integer products of Dense and LSTM
-kernels. Weights: integers in the file, float32 again when it is opened; four bits to a number stay
-four bits in memory.
+kernels, those inside of other layers (MultiHeadAttention, TimeDistributed) aside. Weights:
+integers in the file, float32 again when it is opened; four bits to a number stay four bits in
+memory.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from secateur.errors import ModelError, OutputError
 from secateur.files import new_file
 from secateur.formats.grids import Grid, Quantization
 from secateur.formats.onnx import to_onnx
-from secateur.formats.onnx_graph import Graph, Weight
+from secateur.formats.onnx_graph import Graph, Weight, fingerprint
 from secateur.formats.packing import pack_weights
 from secateur.formats.qdq import insert_qdq
 from secateur.formats.quiet import quiet
@@ -42,7 +43,7 @@ def to_onnx_int8(model: keras.Model, quantization: Quantization, path: str | Pat
         MissingExtraError: TensorFlow or tf2onnx is not installed.
         OutputError: the file cannot be written.
     """
-    from secateur.formats.fake import check_fits, fake_quantized
+    from secateur.formats.fake import check_fits, fake_quantized, multiplied
 
     check_fits(model, quantization)
     static = quantization.mode == "static"
@@ -56,7 +57,8 @@ def to_onnx_int8(model: keras.Model, quantization: Quantization, path: str | Pat
         written = Path(folder) / "model.onnx"
         to_onnx(marked, written)
         if quantization.mode == "dynamic":
-            written = _dynamic(written)
+            taken = multiplied(model, quantization)
+            written = _dynamic(written, [weights[path] for path in sorted(taken)])
         content = _packed(written, quantization, weights)
     try:
         with new_file(path) as partial:
@@ -100,10 +102,16 @@ def _weights(model: Any, quantization: Quantization) -> dict[str, Weight]:
     return found
 
 
-def _dynamic(path: Path) -> Path:
-    """Let ONNX Runtime's tool make integer products; it finds the same steps for the weights."""
+def _dynamic(path: Path, taken: list[Weight]) -> Path:
+    """Let ONNX Runtime's tool make integer products; it finds the same steps for the weights.
+
+    Args:
+        path: the file in float32.
+        taken: the weights to make integers of; a layer that is kept has none among them.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    reduced = any(weight.grid.bits == 7 for weight in taken)
     out = path.with_name("dynamic.onnx")
     try:
         with quiet():
@@ -111,7 +119,9 @@ def _dynamic(path: Path) -> Path:
                 path,
                 out,
                 op_types_to_quantize=["MatMul", "LSTM"],
+                nodes_to_exclude=_others(path, taken),
                 per_channel=True,
+                reduce_range=reduced,
                 weight_type=QuantType.QInt8,
                 extra_options={"WeightSymmetric": True, "MatMulConstBOnly": True},
             )
@@ -121,7 +131,49 @@ def _dynamic(path: Path) -> Path:
             f"ONNX Runtime cannot quantize the model: {str(error).splitlines()[0][:200]}",
             mend="Use mode='static' or mode='weights'.",
         ) from error
+    if reduced:
+        _restate(out)
     return out
+
+
+def _others(path: Path, taken: list[Weight]) -> list[str]:
+    """Return the names of the products with what is not among some weights."""
+    import onnx
+
+    graph, known = Graph(onnx.load(path)), {weight.key for weight in taken}
+
+    def is_taken(name: str) -> bool:
+        array = graph.arrays.get(name)
+        if array is None:
+            return False
+        # The kernels of an LSTM lie one behind the other, one a direction.
+        parts = array if array.ndim > 2 else [array]
+        return fingerprint(array) in known or all(fingerprint(part) in known for part in parts)
+
+    return [
+        node.name
+        for node in graph.nodes
+        if node.op_type in ("MatMul", "LSTM")
+        and not all(map(is_taken, node.input[1 : 3 if node.op_type == "LSTM" else 2]))
+    ]
+
+
+def _restate(path: Path) -> None:
+    """Put weights of seven bits back on their grids: the tool lets codes reach 64, not 63."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    arrays = {each.name: each for each in model.graph.initializer}
+    for name, codes in arrays.items():
+        scale = arrays.get(name.removesuffix("_quantized") + "_scale")
+        if not name.endswith("_quantized") or scale is None:
+            continue
+        exact = np.round(numpy_helper.to_array(codes) * (63 / 64)).astype(np.int8)
+        steps = (numpy_helper.to_array(scale) * np.float32(64 / 63)).astype(np.float32)
+        codes.CopyFrom(numpy_helper.from_array(exact, codes.name))
+        scale.CopyFrom(numpy_helper.from_array(steps, scale.name))
+    onnx.save(model, path)
 
 
 def marker() -> Any:

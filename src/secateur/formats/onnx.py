@@ -176,7 +176,9 @@ def export(
 
             rows = random_inputs(inputs, contract, rows=512) if sample is None else sample
             twin = _caller(fake_quantized(model, quantization))
-            parity = compare_rounded(twin, folder / MODEL, inputs, rows, least=AGREEMENT)
+            parity = compare_rounded(
+                twin, folder / MODEL, inputs, rows, least=AGREEMENT, wide=quantization.wide
+            )
             (folder / QUANTIZATION).write_text(quantization.to_json(), encoding="utf-8")
         if litert:
             to_litert(model, folder / LITERT)

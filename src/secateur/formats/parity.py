@@ -10,6 +10,7 @@ import numpy as np
 from secateur.data.contract import Contract
 from secateur.errors import ArtifactError, ModelError
 from secateur.formats.artifact import Parity, TensorSpec
+from secateur.formats.overflow import overflows
 from secateur.formats.predictor import OneForEach, feed_for
 from secateur.formats.sessions import open_session
 
@@ -84,6 +85,7 @@ def compare_rounded(
     sample: Inputs,
     *,
     least: float,
+    wide: bool = False,
 ) -> Parity:
     """Return how far the int8 file at `path` is from `call`, the fake-quantized model.
 
@@ -96,6 +98,7 @@ def compare_rounded(
         inputs: what it takes.
         sample: rows to compare on.
         least: the share of rows, from 0 to 1, whose answer must be the same.
+        wide: whether it has products of weights of eight bits, of which sums can overflow.
 
     Raises:
         ModelError: the model's own outputs are not finite.
@@ -109,9 +112,18 @@ def compare_rounded(
     difference = _difference(expected, found)
     share = agreement(expected, found)
     if not share >= least:
-        raise ArtifactError(
+        what = (
             f"the int8 file gives the answer of the fake-quantized model on {share:.1%} of "
-            f"{len(expected)} rows, fewer than {least:.1%}.",
+            f"{len(expected)} rows, fewer than {least:.1%}"
+        )
+        if wide and overflows():
+            raise ArtifactError(
+                f"{what}: sums of eight-bit products overflow on this processor (x86 without "
+                "VNNI).",
+                mend="Quantize with reduce_range=True, or None on the processor that will run it.",
+            )
+        raise ArtifactError(
+            f"{what}.",
             mend="Give a larger sample of real rows, or keep the layer that differs in float32.",
         )
     return Parity(

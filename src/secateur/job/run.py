@@ -17,6 +17,7 @@ from secateur.cost.cost import Latency
 from secateur.cost.measure import measure
 from secateur.cost.race import race
 from secateur.cost.worth import worth
+from secateur.errors import ArtifactError, ModelError, SecateurError
 from secateur.evaluation.evaluate import evaluate, predict
 from secateur.evaluation.metrics import metrics
 from secateur.formats.artifact import Artifact
@@ -182,12 +183,20 @@ class _Job(Start):
         if told is None:
             return None
         made, asked = Quantization.from_json(told), self.recipe.measure
-        found = worth(
-            model, made, batch=max(asked.batches), threads=asked.threads, seconds=asked.seconds
-        )
+        try:
+            found = worth(
+                model, made, batch=max(asked.batches), threads=asked.threads, seconds=asked.seconds
+            )
+        except (ArtifactError, ModelError) as error:
+            return self.refused(error)
         self.notes.append(f"export: {found}")
         self.say(f"int8       {found}")
         return made if found.pays else None
+
+    def refused(self, error: SecateurError) -> None:
+        """Say why there are no integers: the work of all steps is not lost over it."""
+        self.warnings.append(f"Float32 is exported, as there is no int8 file: {error}")
+        self.say(f"int8       {error.what} Float32 is exported.")
 
     def export(
         self,
@@ -202,21 +211,30 @@ class _Job(Start):
         """Export a model, unless that is done; the final one in integers where they pay."""
         if path.exists():
             return Artifact.open(path)
+
+        def written(integers: Quantization | None) -> Artifact:
+            rows = _PARITY_ROWS if integers is None else _AGREEMENT_ROWS
+            return export(
+                model,
+                path,
+                contract=data.contract,
+                sample=data.test.sample(rows, seed=self.recipe.seed)[0],
+                name=name,
+                metrics=stage.metrics,
+                cost={"parameters": stage.parameters, "macs": stage.macs, "bytes": stage.bytes},
+                recipe=self.recipe.to_yaml(),
+                data_fingerprint=data.fingerprint,
+                tolerance=self.recipe.export.tolerance,
+                quantization=integers,
+            )
+
         integers = self.integers(model) if final else None
-        rows = _PARITY_ROWS if integers is None else _AGREEMENT_ROWS
-        return export(
-            model,
-            path,
-            contract=data.contract,
-            sample=data.test.sample(rows, seed=self.recipe.seed)[0],
-            name=name,
-            metrics=stage.metrics,
-            cost={"parameters": stage.parameters, "macs": stage.macs, "bytes": stage.bytes},
-            recipe=self.recipe.to_yaml(),
-            data_fingerprint=data.fingerprint,
-            tolerance=self.recipe.export.tolerance,
-            quantization=integers,
-        )
+        if integers is not None:
+            try:
+                return written(integers)
+            except (ArtifactError, ModelError) as error:
+                self.refused(error)
+        return written(None)
 
     def race(self, baseline: Artifact, final: Artifact) -> dict[str, list[Latency]]:
         """Time the two exported files side by side."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+# A step that takes no arguments may stand alone, by its name.
+Entry = Annotated[
+    dict[str, Any], BeforeValidator(lambda value: {value: {}} if isinstance(value, str) else value)
+]
 
 
 class Section(BaseModel):
@@ -150,9 +155,9 @@ class CompareSection(Section):
     runtimes: tuple[Literal["onnxruntime", "openvino", "litert"], ...] | None = Field(
         default=None, min_length=1
     )
-    contenders: (
-        dict[str, Annotated[tuple[dict[str, Any], ...], Field(min_length=1)] | None] | None
-    ) = Field(default=None, min_length=1)
+    contenders: dict[str, Annotated[tuple[Entry, ...], Field(min_length=1)] | None] | None = Field(
+        default=None, min_length=1
+    )
 
     @model_validator(mode="after")
     def _apart(self) -> CompareSection:

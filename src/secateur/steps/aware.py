@@ -86,10 +86,7 @@ def train(
     quantization: Quantization,
     chosen: Regions,
     data: Dataset,
-    *,
-    epochs: int,
-    learning_rate: float,
-    seed: int,
+    **settings: Any,
 ) -> tuple[keras.Model, Quantization, Curve]:
     """Return the model trained with rounding in place, its weights on the grids that were learned.
 
@@ -98,17 +95,12 @@ def train(
         quantization: the grids to start from.
         chosen: what is rounded.
         data: gives the batches.
-        epochs: how often the training split is passed over.
-        learning_rate: the highest rate.
-        seed: gives the order of rows and the dropout.
+        settings: what `fit` takes besides.
+
+    Raises:
+        ModelError: the loss is no longer a number; the last good checkpoint stays.
     """
-    trained, curve = fit(
-        learning(model, quantization, chosen),
-        data,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
+    trained, curve = fit(learning(model, quantization, chosen), data, **settings)
     return (*finished(trained, model, quantization, chosen), curve)
 
 

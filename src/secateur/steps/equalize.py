@@ -57,11 +57,23 @@ def equalize(found: list[Use], ends: tuple[str, ...]) -> int:
             with np.errstate(all="ignore"):
                 factor = np.sqrt(sizes[0] / sizes[1])
             factor = np.where(np.isfinite(factor) & (factor > 0), factor, 1.0)
+            if one.bias is not None:
+                factor = np.maximum(factor, _least(to_numpy(one.bias)))
             one.kernel.assign(first / _along(factor, first.ndim, out))
             other.kernel.assign(second * _along(factor, second.ndim, into))
             if one.bias is not None:
                 one.bias.assign(to_numpy(one.bias) / factor)
     return len(pairs)
+
+
+def _least(bias: np.ndarray) -> np.ndarray:
+    """Return the factors below which a bias would be larger than all were.
+
+    A channel that is nearly dead is hardly more than its bias. Were its kernel brought to the size
+    of the others, that bias would take up the range of the whole tensor.
+    """
+    sizes = np.abs(bias)
+    return sizes / max(float(sizes.max(initial=0.0)), 1e-30)
 
 
 def correct_bias(layer: Any, error: np.ndarray, means: list[np.ndarray]) -> bool:

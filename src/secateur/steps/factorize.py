@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from secateur.cost.measure import measure
 from secateur.cost.runtimes import TITLE
 from secateur.cost.stacks import check_stacks, time_left
-from secateur.errors import BudgetError, DataError, PlanError
+from secateur.errors import BudgetError, PlanError
 from secateur.graph.rebuild import rebuild
 from secateur.graph.trace import trace
 from secateur.planning.options import budget_of
 from secateur.planning.ranks import COSTS, Choice, allocate, by_energy
+from secateur.steps.asked import check_dataset
 from secateur.steps.factorable import subjects_of, told
 from secateur.steps.factors import METHODS, Form, forms_of, whole_pieces
 from secateur.steps.inputs import Watched, watched
@@ -156,13 +157,7 @@ class Factorize:
         if data is None:
             notes.append(Note(STEP, "skipped", "there is no data, so factors fit weights alone"))
             return {}
-        if not hasattr(getattr(data, "train", None), "sample"):
-            raise DataError(
-                f"factors are fitted to the training rows of a Dataset, received "
-                f"{type(data).__name__}.",
-                where=STEP,
-                mend="Read it first: secateur.read((x, y)).",
-            )
+        check_dataset(data, "factors are fitted to", STEP)
         x, _ = data.train.sample(self.samples, seed=self.seed)
         wanted = {id(subject.layer): subject.around for subject in subjects}
         found, seen = watched(graph, wanted, x, seed=self.seed), {}

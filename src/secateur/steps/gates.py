@@ -42,6 +42,10 @@ class Gates(keras.layers.Layer):
             name="gates",
         )
         self.seeds = keras.random.SeedGenerator(seed)
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Do nothing: the logits are there."""
 
     @property
     def logits(self) -> Any:

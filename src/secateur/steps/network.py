@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from secateur.cost.measure import measure
-from secateur.errors import PlanError
+from secateur.errors import ModelError, PlanError
 from secateur.graph.graph import Graph, Group
 from secateur.graph.weights import copied, to_numpy
 from secateur.planning.plan import Plan
@@ -91,10 +91,12 @@ class PruningNetwork(keras.Model):
         starts = _starts(groups)
         self._places = _places(graph, groups, starts)
         self._cost = ExpectedCost(graph, prices)
-        self._keyed = graph.variables_of(model)
+        keyed = graph.variables_of(model)
         if rounding is not None:
             inside = {id(one): other for one, other in rounding.paired(model, self.model)}
-            self._keyed = {key: inside[id(each)] for key, each in self._keyed.items()}
+            keyed = {key: inside[id(each)] for key, each in keyed.items()}
+        # Keras trains what is assigned here, be it replaced or not.
+        self._keyed = keyed
         # Moving statistics are not learned but noted, of what is let through.
         self._gated = {
             key: entries
@@ -117,6 +119,23 @@ class PruningNetwork(keras.Model):
         # The multiplier of the budget climbs where the weights descend.
         self.multiplier: Any = self.add_weight(shape=(), initializer="zeros", name="multiplier")
         self._left = keras.metrics.Mean(name="left")
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Do nothing: all weights are there, so that those of a file can be loaded at once."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuse: the trace that a network is made of has no place in a file.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(
+            "a pruning network cannot be saved whole.",
+            where=self.name,
+            mend="Save its weights (ModelCheckpoint(..., save_weights_only=True)), and load them "
+            "into a network that is made the same way; or save finish().model.",
+        )
 
     @property
     def output_shape(self) -> Any:

@@ -38,8 +38,12 @@ def check_order(steps: Sequence[Any], places: Sequence[str] | None = None) -> No
             raise RecipeError(
                 f"{one} leaves {left}, and {other} after it would undo that.",
                 where=None if places is None else places[index],
-                mend=f"Put {one} after {other}." if turned else f"Leave {one} or {other} out.",
+                mend=f"Put {one} after {other}." if turned else _without(one, other),
             )
+
+
+def _without(one: str, other: str) -> str:
+    return f"Leave one {one} out." if one == other else f"Leave {one} or {other} out."
 
 
 def _spares(step: Any, left: str) -> bool:

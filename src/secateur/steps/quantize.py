@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
@@ -15,10 +16,12 @@ from secateur.cost.measure import measure
 from secateur.errors import DataError, PlanError
 from secateur.evaluation.evaluate import evaluate
 from secateur.formats.calls import Use, uses
-from secateur.formats.fake import fake_quantized
+from secateur.formats.fake import fake_quantized, multiplied_in
 from secateur.formats.grids import MODES, Grid, Mode, Quantization
+from secateur.formats.overflow import overflows
 from secateur.formats.parity import agreement
 from secateur.graph.weights import copied, to_numpy
+from secateur.steps.asked import check_dataset, check_names, check_whole
 from secateur.steps.aware import train
 from secateur.steps.calibration import Histogram, method_of, observed
 from secateur.steps.equalize import correct_bias, equalize
@@ -55,14 +58,22 @@ class Quantize:
         equalize: even out the ranges of channels between layers first.
         correct_bias: take out of the biases what rounding shifts on average.
         reduce_range: seven bits for weights: on x86 processors without VNNI sums of eight-bit
-            products can overflow.
+            products can overflow. `None` asks this processor, and a note says what it told; where
+            the file is to run on others as well, True is the safe choice.
         epochs: above 0, train on with rounding in place, the steps being learned (static mode).
-        learning_rate: the highest rate of that training.
+        batch_size: rows a step of that training; `None` chooses by the number of rows.
+        learning_rate: its highest rate.
+        patience: stop it after so many epochs without a better one.
+        class_weights: weigh classes alike, or by a mapping.
+        augment: what to vary in its rows.
         max_drop: keep the most sensitive layers in float32 until the metric on the validation rows
             is within so many points.
-        keep: layers that stay in float32, by name.
+        keep: patterns of layers that stay in float32.
         samples: how many training rows the ranges are taken from.
-        seed: which rows these are.
+        checkpoint: a folder that keeps the state of the training after every epoch, and within.
+        resume: go on from the state in `checkpoint`, if there is one.
+        seed: which rows these are; of the training, the order of rows and the dropout.
+        verbose: show a progress bar while it trains.
     """
 
     to: str = "int8"
@@ -71,13 +82,20 @@ class Quantize:
     calibration: str = "minmax"
     equalize: bool = True
     correct_bias: bool = True
-    reduce_range: bool = False
+    reduce_range: bool | None = None
     epochs: int = 0
+    batch_size: int | None = None
     learning_rate: float = 1e-4
+    patience: int | None = None
+    class_weights: bool | Mapping[str, float] = False
+    augment: bool | Mapping[str, Any] | None = None
     max_drop: float | None = None
     keep: tuple[str, ...] = ()
     samples: int = 512
+    checkpoint: str | None = None
+    resume: bool = False
     seed: int = 0
+    verbose: bool = False
 
     leaves: ClassVar[str] = GRIDS
 
@@ -97,8 +115,13 @@ class Quantize:
             raise _wrong("reduce_range", "it is for products in integers, received mode='weights'")
         if self.epochs and self.mode != "static":
             raise _wrong("epochs", f"training goes with mode='static', received {self.mode!r}")
-        if self.epochs < 0:
-            raise _wrong("epochs", f"it must be 0 or more, received {self.epochs}")
+        if self.mode != "static":
+            for name in ("calibration", "equalize", "correct_bias"):
+                if getattr(self, name) != getattr(Quantize, name):
+                    raise _wrong(name, f"it is for fixed ranges, received mode={self.mode!r}")
+        check_whole(STEP, 0, epochs=self.epochs, seed=self.seed)
+        check_whole(STEP, 1, samples=self.samples)
+        check_names(STEP, keep=self.keep)
         if self.max_drop is not None and not self.max_drop >= 0:
             raise _wrong("max_drop", f"it must be 0 or more, received {self.max_drop}")
 
@@ -113,27 +136,30 @@ class Quantize:
         Raises:
             DataError: there is no data where it is needed, too little of it, or of another shape.
             PlanError: there is no such layer to keep, or nothing to quantize.
-            ModelError: the model has no functional graph.
+            ModelError: the model has no functional graph, or the training diverged; the last good
+                checkpoint stays.
         """
         start = time.perf_counter()
         folded = fold(model)
         notes = list(folded.notes)
         found, ends = uses(folded.model)
-        self._check_kept(folded.model)
+        asked = self._kept(folded.model)
         x = self._rows(folded.model, data)
         if self.equalize and self.mode == "static":
             count = equalize(found, ends)
             notes.append(Note(STEP, "done", f"ranges equalized between {count} pairs of layers"))
         seen = self._seen(folded.model, found, x)
+        bits, said = self._bits()
+        notes += said
 
         def attempt(kept: tuple[str, ...]) -> tuple[keras.Model, Quantization, list[Note]]:
-            return self._rounded(folded.model, found, seen, kept)
+            return self._rounded(folded.model, found, seen, kept, bits)
 
-        kept = self.keep
+        kept = asked
         if self.max_drop is not None and data is not None:
             whole = evaluate(model, data.validation)
             kept, tried = excluded(
-                attempt, found, data, whole=whole, max_drop=self.max_drop, keep=self.keep, x=x
+                attempt, found, data, whole=whole, max_drop=self.max_drop, keep=asked, x=x
             )
             notes += tried
         rounded, quantization, told = attempt(kept)
@@ -148,8 +174,15 @@ class Quantize:
                 regions(found, kept),
                 data,
                 epochs=self.epochs,
+                batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
+                patience=self.patience,
+                class_weights=self.class_weights,
+                augment=self.augment,
+                checkpoint=self.checkpoint,
+                resume=self.resume,
                 seed=self.seed,
+                verbose=self.verbose,
             )
             notes.append(Note(STEP, "done", f"{curve.epochs} epochs with rounding in place"))
             stages.append(Stage("quantized, trained", rounded, time.perf_counter() - begin))
@@ -177,6 +210,7 @@ class Quantize:
                     mend="Pass a Dataset, or use mode='weights'.",
                 )
             return None
+        check_dataset(data, "ranges are taken from", STEP)
         if self.max_drop is not None and not data.validation.rows:
             raise DataError(
                 "max_drop needs validation rows to judge a model on, and there are none.",
@@ -204,15 +238,17 @@ class Quantize:
                 )
         return x
 
-    def _check_kept(self, model: Any) -> None:
+    def _kept(self, model: Any) -> tuple[str, ...]:
+        """Return the names of the layers that `keep` means."""
         names = [layer.name for layer in model.layers]
-        for name in self.keep:
-            if name not in names:
+        for pattern in self.keep:
+            if not any(fnmatch(name, pattern) for name in names):
                 raise PlanError(
-                    f"there is no layer {name!r} to keep.",
+                    f"there is no layer {pattern!r} to keep.",
                     where=f"{STEP}.keep",
                     mend=f"Layers are {', '.join(names[:8])}{', ...' if names[8:] else ''}.",
                 )
+        return tuple(name for name in names if any(fnmatch(name, pattern) for pattern in self.keep))
 
     def _seen(self, model: Any, found: list[Use], x: Any) -> dict[str, Histogram]:
         """Return what was seen of every tensor that may be rounded."""
@@ -221,24 +257,38 @@ class Quantize:
         keys = sorted(set(regions(found).sources.values()) | set(regions(found).sources))
         return observed(model, keys, batches(x)) if keys else {}
 
+    def _bits(self) -> tuple[int, list[Note]]:
+        """Return how many bits weights have, and a note where the processor has said so."""
+        if self.mode == "weights" or self.reduce_range is not None:
+            return (7 if self.reduce_range else self.bits), []
+        if overflows():
+            what = "weights have seven bits: sums of eight-bit products overflow on this processor"
+            return 7, [Note(STEP, "done", what)]
+        what = (
+            "weights have eight bits, of which sums hold on this processor; for x86 processors "
+            "without VNNI use reduce_range=True"
+        )
+        return 8, [Note(STEP, "done", what)]
+
     def _rounded(
         self,
         folded: keras.Model,
         found: list[Use],
         seen: dict[str, Histogram],
         kept: tuple[str, ...],
+        bits: int,
     ) -> tuple[keras.Model, Quantization, list[Note]]:
         """Return a copy with its weights on grids, the grids, and notes."""
         model = copied(folded)
-        why = {name: "kept as asked" if name in self.keep else "sensitive" for name in kept}
+        asked = self._kept(folded)
+        why = {name: "kept as asked" if name in asked else "sensitive" for name in kept}
         if self.mode != "static":
-            bits = 7 if self.reduce_range else self.bits
             grids, without = weight_grids(model, kept, bits=bits)
             why |= dict.fromkeys(without, "no rule for its weights")
             put_on_grids(model, grids)
             return model, *self._told(Quantization(mode=self.mode, weights=grids, kept=why))
         chosen = regions(found, kept)
-        grids = self._static(model, chosen, seen)
+        grids = self._static(model, chosen, seen, bits)
         calibrate = method_of(self.calibration)
         ranges = {key: Grid.between(*calibrate(seen[key])) for key in set(chosen.sources.values())}
         activations = {key: ranges[source] for key, source in chosen.sources.items()}
@@ -247,15 +297,18 @@ class Quantize:
             if heavy and layer.name not in chosen.kernels and layer.name not in why:
                 kind = type(layer).__name__
                 why[layer.name] = f"{kind} has no integer operator with fixed ranges"
+                if multiplied_in(layer):
+                    why[layer.name] += "; mode dynamic has one"
         made = Quantization(weights=grids, activations=activations, kept=why)
         return model, *self._told(made)
 
-    def _static(self, model: Any, chosen: Regions, seen: dict[str, Histogram]) -> dict[str, Grid]:
+    def _static(
+        self, model: Any, chosen: Regions, seen: dict[str, Histogram], bits: int
+    ) -> dict[str, Grid]:
         grids = {}
         for name, inputs in chosen.kernels.items():
             layer = model.get_layer(name)
             kernel = to_numpy(layer.kernel)
-            bits = 7 if self.reduce_range else 8
             grid = grid_of(layer.kernel, KERNELS[type(layer)], bits=bits)
             grids[layer.kernel.path] = grid
             error = grid.rounded(kernel) - kernel

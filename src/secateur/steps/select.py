@@ -7,20 +7,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from secateur.cost.measure import measure
-from secateur.cost.runtimes import check_runtime
-from secateur.cost.table import latency_table
-from secateur.errors import DataError, PlanError
+from secateur.cost.runtimes import TITLE, check_runtime
+from secateur.cost.table import LatencyTable, latency_table
+from secateur.errors import BudgetError, DataError, PlanError
 from secateur.formats.calls import uses
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
 from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
 from secateur.planning.options import budget_of, check_options, held_by, kinds_of, sparing
 from secateur.planning.plan import Plan, plan
+from secateur.steps.asked import check_dataset, check_names, check_whole
 from secateur.steps.aware import Rounding
 from secateur.steps.gates import gates_by
 from secateur.steps.healing import heal
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
     from secateur.graph.graph import Graph
 
+# The options of `Quantize` that go with gates.
+Rounded = Literal["calibration", "equalize", "correct_bias", "reduce_range", "keep"]
+# A table of latencies may be off by this much; the cut is measured.
+_NEAR = 1.5
 # The lowest and the highest logit that gates begin with: open, and ranked by the criterion.
 _START = (0.5, 2.5)
 
@@ -76,8 +81,10 @@ class Select:
         keep: patterns of layers whose units stay.
         kinds: what may go; by default all kinds of units but `block` (see `plan`).
         quantize: whether to round weights and activations to eight bits while the gates are
-            learned, by steps that are learned as well (see `Quantize`); normalization is folded
-            first, and the result's `quantization` has the ranges.
+            learned, by steps that are learned as well; normalization is folded first, and the
+            result's `quantization` has the ranges. A mapping says how ranges are found to begin
+            with, and what is not rounded: `calibration`, `equalize`, `correct_bias`,
+            `reduce_range` and `keep` of `Quantize`.
         heal: whether to heal after the cut; what is quantized is not.
         samples: how many training rows the criterion and healing see.
         checkpoint: a folder that keeps the state after every epoch, and within.
@@ -104,7 +111,7 @@ class Select:
     floor: float = 0.1
     keep: tuple[str, ...] = ()
     kinds: tuple[str, ...] | None = None
-    quantize: bool = False
+    quantize: bool | Mapping[Rounded, Any] = False
     heal: bool = True
     samples: int = 512
     checkpoint: str | None = None
@@ -117,16 +124,29 @@ class Select:
     @property
     def leaves(self) -> str | None:
         """Return what later steps may not undo."""
-        return GRIDS if self.quantize else None
+        return GRIDS if self._rounds else None
 
     def __post_init__(self) -> None:
         name, _ = self._budget()
         if name == "latency":
             check_runtime(self.runtime)
+        elif any(
+            getattr(self, key) != getattr(Select, key) for key in ("runtime", "batch", "threads")
+        ):
+            raise PlanError(
+                f"runtime, batch and threads are for a budget of latency, received one of {name}.",
+                where=STEP,
+                mend="Give latency=, or leave them out.",
+            )
+        check_whole(STEP, 0, seed=self.seed)
+        check_whole(STEP, 1, batch=self.batch, threads=self.threads)
+        check_whole(STEP, 1, epochs=self.epochs, samples=self.samples)
+        check_names(STEP, keep=self.keep)
+        self._quantize()
         gates_by(self.gates)
         criterion(self.by)
         check_options("global", self.round_to, self.floor)
-        for key in ("epochs", "learning_rate", "gate_learning_rate", "samples"):
+        for key in ("learning_rate", "gate_learning_rate"):
             if not getattr(self, key) > 0:
                 raise PlanError(
                     f"{key} must be above 0, received {getattr(self, key)!r}.",
@@ -150,6 +170,7 @@ class Select:
         """
         if data is None:
             raise DataError("selection is learned from data.", where=STEP, mend="Pass a Dataset.")
+        check_dataset(data, "selection is learned from", STEP)
         selecting, before = self._selecting(model, data)
         size = self.batch_size or default_batch_size(data.train.rows)
         selecting.steps, selecting.epochs = math.ceil(data.train.rows / size), self.epochs
@@ -184,7 +205,7 @@ class Select:
         ]
         smaller = result.model
         stages = [Stage("cut", smaller, time.perf_counter() - start)]
-        if self.heal and not self.quantize and result.plan:
+        if self.heal and not self._rounds and result.plan:
             start = time.perf_counter()
             x, _ = data.train.sample(self.samples, seed=self.seed)
             whole = selecting.network.whole()
@@ -234,10 +255,10 @@ class Select:
         """Return what is to be trained, and notes of what was done to the model first."""
         name, share = self._budget()
         rounding, notes = None, ()
-        if self.quantize and data is None:
+        if self._rounds and data is None:
             raise DataError("ranges start from data.", where=STEP, mend="Pass a Dataset.")
-        if self.quantize:
-            quantized = Quantize(samples=self.samples, seed=self.seed)(model, data)
+        if self._rounds:
+            quantized = self._quantize()(model, data)
             model, notes = quantized.model, quantized.notes
             assert quantized.quantization is not None
             chosen = regions(uses(model)[0], quantized.quantization.kept)
@@ -249,14 +270,13 @@ class Select:
             x, y = data.train.sample(self.samples, seed=self.seed)
             rows = (x, y) if needs_labels(rank) else x
         stats = observe(graph, rows, needs=needed(rank), seed=self.seed)
-        if name != "latency":
-            # What no selection can meet is refused before it is trained for.
-            plan(graph, stats, by=rank, **{name: share}, **self._options())
+        table = self._table(graph) if name == "latency" else None
+        self._check_reach(graph, stats, rank, table)
         selecting = Selecting(
             graph,
             gates_by(self.gates),
             self._start(graph, rank, stats),
-            self._prices(graph, name),
+            _prices(graph, name, table),
             share=share,
             decide=partial(self._decide, graph),
             rounding=rounding,
@@ -278,19 +298,44 @@ class Select:
             "kinds": self.kinds,
         }
 
-    def _prices(self, graph: Graph, name: str) -> dict[str, float]:
-        """Return what an element of each weight costs."""
-        parts = (*graph.weights.values(), *graph.products)
-        if name == "macs":
-            return {part.key: float(part.uses) for part in parts}
-        if name == "params":
-            return dict.fromkeys(graph.weights, 1.0)
-        table = latency_table(graph, runtime=self.runtime, batch=self.batch, threads=self.threads)
-        return {
-            part.key: table.cost(part.key, part.shape) / math.prod(part.shape)
-            for part in parts
-            if math.prod(part.shape)
-        }
+    @property
+    def _rounds(self) -> bool:
+        # A mapping without entries asks for rounding as well.
+        return self.quantize is not False
+
+    def _quantize(self) -> Quantize:
+        """Return the step that finds the ranges to begin with."""
+        options = {} if isinstance(self.quantize, bool) else dict(self.quantize)
+        wrong = [key for key in options if key not in get_args(Rounded)]
+        if wrong:
+            raise PlanError(
+                f"there is no {wrong[0]!r} of quantize.",
+                where=f"{STEP}.quantize",
+                mend=f"Known are {', '.join(get_args(Rounded))}.",
+            )
+        return Quantize(samples=self.samples, seed=self.seed, **options)
+
+    def _table(self, graph: Graph) -> LatencyTable:
+        return latency_table(graph, runtime=self.runtime, batch=self.batch, threads=self.threads)
+
+    def _check_reach(
+        self, graph: Graph, stats: Any, rank: Criterion, table: LatencyTable | None
+    ) -> None:
+        """Refuse what no selection can meet before it is trained for."""
+        name, share = self._budget()
+        if table is None:
+            plan(graph, stats, by=rank, **{name: share}, **self._options())
+            return
+        try:
+            near = min(_NEAR * share, 0.999)
+            plan(graph, stats, by=rank, latency=near, table=table, **self._options())
+        except BudgetError as error:
+            raise BudgetError(
+                f"latency cannot fall to {share:.1%} on {TITLE[self.runtime]}: by what its layers "
+                f"cost, not even {near:.1%} is within reach.",
+                where="latency",
+                mend=error.mend,
+            ) from error
 
     def _start(self, graph: Graph, rank: Criterion, stats: Any) -> dict[str, np.ndarray]:
         """Return a logit for each unit of the groups that have gates, in the criterion's order."""
@@ -322,3 +367,17 @@ class Select:
             graph, stats, share, self.runtime, self.batch, self.threads, **options
         )
         return timed.plan, (Note(STEP, "done", timed.note),)
+
+
+def _prices(graph: Graph, name: str, table: LatencyTable | None) -> dict[str, float]:
+    """Return what an element of each weight costs."""
+    parts = (*graph.weights.values(), *graph.products)
+    if table is not None:
+        return {
+            part.key: table.cost(part.key, part.shape) / math.prod(part.shape)
+            for part in parts
+            if math.prod(part.shape)
+        }
+    if name == "macs":
+        return {part.key: float(part.uses) for part in parts}
+    return dict.fromkeys(graph.weights, 1.0)

@@ -106,3 +106,23 @@ def test_a_run_does_not_depend_on_what_is_compared():
     start = Recipe.of({**whole, "compare": {}}).start
     assert (start.steps, start.compare, start.measure.batches) == ((), None, (1, 32))
     assert start.seed == 4
+
+
+def test_a_step_without_arguments_may_stand_alone():
+    asked = recipe(contenders={"a": ["quantize"], "b": [{"prune": {"macs": 0.5}}, "finetune"]})
+    assert [each.entries for each in contenders(asked)] == [
+        ({"quantize": {}},),
+        ({"prune": {"macs": 0.5}}, {"finetune": {}}),
+    ]
+
+
+def test_training_with_rounding_is_as_the_recipe_says():
+    train = {"batch_size": 64, "class_weights": True, "augment": {"noise": 0.1}}
+    asked = Recipe.of({**BASE, "train": train, "compare": {"contenders": {"int8-aware": None}}})
+    (entry,) = contenders(asked)[0].entries
+    assert entry["quantize"] == {
+        "epochs": 10,
+        "batch_size": 64,
+        "class_weights": True,
+        "augment": {"noise": 0.1},
+    }

@@ -52,6 +52,11 @@ def test_a_step_that_would_undo_another_is_refused(steps):
         chain(*steps)
 
 
+def test_of_two_alike_one_is_to_be_left_out():
+    with pytest.raises(RecipeError, match=r"Leave one Quantize out\."):
+        chain(Quantize(epochs=1), Quantize(epochs=1))
+
+
 def test_the_mend_is_not_refused_as_well():
     with pytest.raises(RecipeError, match="Leave Sparsify or Quantize out"):
         chain(SPARSIFY, Quantize(epochs=1))

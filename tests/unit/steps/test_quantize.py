@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,15 +11,19 @@ from keras import layers
 from secateur import read
 from secateur.errors import ArtifactError, DataError, ModelError, PlanError
 from secateur.evaluation.evaluate import evaluate
+from secateur.formats.artifact import TensorSpec
+from secateur.formats.calls import uses
 from secateur.formats.fake import fake_quantized
 from secateur.formats.grids import Quantization
 from secateur.formats.int8 import operators, to_onnx_int8
 from secateur.formats.onnx import export, to_onnx
-from secateur.formats.parity import agreement
+from secateur.formats.overflow import overflows
+from secateur.formats.parity import agreement, compare_rounded
 from secateur.formats.predictor import Predictor
 from secateur.formats.sessions import open_session
 from secateur.graph.weights import to_numpy
 from secateur.steps.chain import chain
+from secateur.steps.equalize import equalize
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
 from secateur.steps.quantize import Quantize, judged
@@ -144,8 +149,8 @@ def test_a_step_behind_it_drops_the_quantization():
 def test_layers_that_are_kept_stay_in_float32(tmp_path):
     model, data = trained(image_model)
     first = next(each.name for each in model.layers if isinstance(each, layers.Conv2D))
-    result = Quantize(keep=(first,))(model, data)
-    assert first in result.quantization.kept
+    result = Quantize(keep=(f"{first[:-1]}?",))(model, data)
+    assert result.quantization.kept[first] == "kept as asked"
     assert not any(path.startswith(f"{first}/") for path in result.quantization.weights)
     to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
 
@@ -157,6 +162,24 @@ def test_no_drop_allowed_keeps_what_is_sensitive():
     whole = evaluate(model, data.validation).accuracy
     fake = fake_quantized(tight.model, tight.quantization)
     assert evaluate(fake, data.validation).accuracy >= whole - 1e-6
+
+
+def test_training_with_rounding_keeps_its_last_good_state(tmp_path):
+    model, data = trained(table_model)
+    step = Quantize(epochs=2, learning_rate=1e20, batch_size=100, checkpoint=str(tmp_path / "c"))
+    with pytest.raises(ModelError, match="the loss became"):
+        step(model, data)
+    step = dataclasses.replace(step, learning_rate=1e-4, epochs=1)
+    first = step(model, data)
+    again = dataclasses.replace(step, resume=True)(model, data)
+    assert again.quantization == first.quantization
+    assert dict(again.curves)["quantized, trained"].epochs == 1
+
+
+def test_a_recurrent_layer_that_stays_says_which_mode_has_integers_for_it():
+    model, data = trained(sequence_model)
+    kept = Quantize()(model, data).quantization.kept
+    assert [why for why in kept.values() if "mode dynamic has one" in why]
 
 
 @pytest.mark.slow
@@ -180,6 +203,66 @@ def test_a_reduced_range_holds_where_ranges_are_found_at_each_call():
     assert one.after.bytes == other.after.bytes
 
 
+def test_the_processor_says_how_many_bits_weights_have(monkeypatch, tmp_path):
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(16), layers.Dense(2)])
+    data = read((np.random.default_rng(0).normal(size=(80, 8)).astype("float32"), [0, 1] * 40))
+    for answer, bits in ((True, 7), (False, 8)):
+        monkeypatch.setattr("secateur.steps.quantize.overflows", lambda told=answer: told)
+        result = Quantize()(model, data)
+        assert {grid.bits for grid in result.quantization.weights.values()} == {bits}
+        assert any("on this processor" in note.what for note in result.notes)
+    monkeypatch.setattr("secateur.formats.parity.overflows", lambda: True)
+    path, sample = tmp_path / "m.onnx", np.ones((8, 8), "float32")
+    to_onnx(model, path)
+    inputs = (TensorSpec(name=model.inputs[0].name, dtype="float32", shape=(None, 8)),)
+
+    def wrong(feed):
+        return 1 - predicted(path, sample)
+
+    assert result.quantization.wide
+    with pytest.raises(ArtifactError, match=r"overflow .* reduce_range=True"):
+        compare_rounded(wrong, path, inputs, sample, least=0.99, wide=True)
+
+
+def test_nearly_dead_channels_are_not_equalized_at_the_cost_of_others():
+    keras.utils.set_random_seed(0)
+    first, last = layers.Dense(8, "relu"), layers.Dense(2)
+    model = keras.Sequential([keras.Input((4,)), first, last])
+    kernel = to_numpy(first.kernel).copy()
+    kernel[:, :2] *= 1e-7
+    first.set_weights([kernel, np.array([0.5, 0.5, 0.1, 0, 0, -0.1, 0, 0.2])])
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    before = to_numpy(model(x))
+    assert equalize(*uses(model)) == 1
+    np.testing.assert_allclose(to_numpy(model(x)), before, rtol=1e-4, atol=1e-6)
+    assert np.abs(to_numpy(first.bias)).max() <= 0.5 + 1e-6
+    assert np.abs(to_numpy(first(x))).max() < 10
+
+
+def test_weights_of_seven_bits_overflow_nowhere():
+    assert not overflows(63)
+    assert Quantize()._bits()[0] == (7 if overflows() else 8)
+
+
+def test_the_dynamic_file_rounds_what_the_model_rounds_and_nothing_else(tmp_path):
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((3, 8), name="steps")
+    x = layers.Dense(16, activation="relu", name="first")(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)])
+    x = layers.TimeDistributed(layers.Dense(16))(x)
+    x = layers.Bidirectional(layers.LSTM(8))(x)
+    model = keras.Model(inputs, layers.Dense(4, name="last")(x))
+    result = Quantize(mode="dynamic", reduce_range=True, keep=("last",))(model)
+    to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
+    rows = np.random.default_rng(0).normal(size=(32, 3, 8)).astype("float32")
+    fake = to_numpy(fake_quantized(result.model, result.quantization)(rows, training=False))
+    np.testing.assert_allclose(predicted(tmp_path / "int8.onnx", rows), fake, atol=5e-3)
+    found = operators(tmp_path / "int8.onnx")
+    assert found["DynamicQuantizeLSTM"] == 1
+    assert found.get("DynamicQuantizeMatMul", 0) + found.get("MatMulIntegerToFloat", 0) == 1
+    assert found.get("MatMul", 0) >= 5
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -191,6 +274,12 @@ def test_a_reduced_range_holds_where_ranges_are_found_at_each_call():
         ({"epochs": 2, "mode": "dynamic"}, "mode='static'"),
         ({"reduce_range": True, "mode": "weights"}, "reduce_range"),
         ({"max_drop": float("nan")}, "max_drop"),
+        ({"mode": "weights", "calibration": "mse"}, "calibration: it is for fixed ranges"),
+        ({"mode": "dynamic", "equalize": False}, "equalize: it is for fixed ranges"),
+        ({"samples": -5}, "samples must be a whole number from 1, received -5"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number from 0, received 1.5"),
+        ({"keep": "dense"}, r"Write keep=\('dense',\)"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(options, words):
@@ -206,6 +295,8 @@ def test_data_that_cannot_calibrate_is_refused():
         Quantize(samples=20)(model, data)
     with pytest.raises(DataError, match=r"rows of shape \(12,\)"):
         Quantize()(model, trained(image_model)[1])
+    with pytest.raises(DataError, match=r"received tuple\. Read it first"):
+        Quantize()(model, (1, 2))
     with pytest.raises(PlanError, match="no layer 'nobody'"):
         Quantize(keep=("nobody",))(model, data)
 

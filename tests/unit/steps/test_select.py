@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -173,7 +175,16 @@ def test_selection_chains_with_other_steps(model, data):
         ({"macs": 0.5, "params": 0.5}, BudgetError, "exactly one"),
         ({"macs": 1.5}, BudgetError, "between 0 and 1"),
         ({"macs": 0.5, "gates": "iron"}, PlanError, "no gates"),
-        ({"macs": 0.5, "epochs": 0}, PlanError, "epochs must be above 0"),
+        ({"macs": 0.5, "epochs": 0}, PlanError, "epochs must be a whole number from 1"),
+        ({"macs": 0.5, "epochs": 1.5}, PlanError, "epochs must be a whole number"),
+        ({"macs": 0.5, "seed": -1}, PlanError, "seed must be a whole number from 0"),
+        ({"latency": 0.5, "batch": 0}, PlanError, "batch must be a whole number from 1"),
+        ({"latency": 0.5, "threads": -1}, PlanError, "threads must be a whole number from 1"),
+        ({"macs": 0.5, "runtime": "openvino"}, PlanError, "are for a budget of latency"),
+        ({"macs": 0.5, "batch": 8}, PlanError, "are for a budget of latency"),
+        ({"macs": 0.5, "keep": "conv2d"}, PlanError, "must be a tuple of patterns"),
+        ({"macs": 0.5, "quantize": {"epochs": 3}}, PlanError, "no 'epochs' of quantize"),
+        ({"macs": 0.5, "quantize": {"calibration": "x"}}, PlanError, "no calibration 'x'"),
         ({"latency": 0.5, "runtime": "abacus"}, ModelError, "no runtime"),
     ],
 )
@@ -187,9 +198,25 @@ def test_a_budget_that_nothing_meets_is_refused_before_training(model, data):
         Select(macs=0.01, epochs=10_000, **FAST)(model, data)
 
 
+class Table:
+    whole = None
+
+    def cost(self, key, lengths):
+        # What does not shrink with the widths is half of the time.
+        return 1.0 + math.prod(lengths) / 500
+
+
+def test_a_latency_far_below_all_reach_is_refused_before_training(model, data, monkeypatch):
+    monkeypatch.setattr("secateur.steps.select.latency_table", lambda *args, **options: Table())
+    with pytest.raises(BudgetError, match=r"not even 15\.0% is within reach"):
+        Select(latency=0.1, epochs=10_000, **FAST)(model, data)
+
+
 def test_selection_needs_data(model):
     with pytest.raises(DataError, match="learned from data"):
         Select(macs=0.5)(model)
+    with pytest.raises(DataError, match="received tuple"):
+        Select(macs=0.5)(model, (1, 2))
 
 
 def test_a_training_that_diverges_is_told(model, data):
@@ -261,3 +288,43 @@ def test_what_is_cut_rounds_as_the_network_did(residual, photos):
     assert np.abs(given - expected).max() < 0.02
     starts = Quantize(samples=512)(residual, photos).quantization.activations
     assert any(starts[key] != grid for key, grid in result.quantization.activations.items())
+
+
+def fresh(model, data):
+    made = Select(macs=0.5, **FAST).network(model, data, steps=24)
+    made.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+    return made
+
+
+def test_a_network_goes_on_from_what_callbacks_have_saved(model, data, tmp_path):
+    x, y = data.train.sample(200)
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "w.weights.h5", save_weights_only=True),
+        keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False),
+    ]
+    first = fresh(model, data)
+    first.fit(x, y, epochs=2, verbose=0, callbacks=callbacks)
+    other = fresh(model, data)
+    other.load_weights(tmp_path / "w.weights.h5")
+    for name, gates in first.gates().items():
+        np.testing.assert_allclose(other.gates()[name], gates, rtol=1e-6)
+    again = fresh(model, data)
+    again.fit(x, y, epochs=2, verbose=0, callbacks=callbacks[1:])
+    np.testing.assert_allclose(to_numpy(again.done), to_numpy(first.done))
+
+
+def test_a_network_that_is_to_be_saved_whole_says_what_to_save(model, data, tmp_path):
+    with pytest.raises(ModelError, match="save_weights_only=True"):
+        fresh(model, data).save(tmp_path / "n.keras")
+
+
+def test_a_network_that_rounds_has_each_weight_once(model, data):
+    rounded = {"keep": ("last",), "reduce_range": True}
+    step = Select(macs=0.5, quantize=rounded, **FAST)
+    assert step.leaves == Select(macs=0.5, quantize={}).leaves is not None
+    network = step.network(model, data, steps=4)
+    grids = network._rounding.quantization.weights.values()
+    assert len(grids) == 3
+    assert {grid.bits for grid in grids} == {7}
+    kernels = [each for each in network.trainable_variables if each.path.endswith("kernel")]
+    assert len(kernels) == 4
