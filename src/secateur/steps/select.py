@@ -326,8 +326,8 @@ class Select:
         if table is None:
             plan(graph, stats, by=rank, **{name: share}, **self._options())
             return
+        near = min(_NEAR * share, 0.999)
         try:
-            near = min(_NEAR * share, 0.999)
             plan(graph, stats, by=rank, latency=near, table=table, **self._options())
         except BudgetError as error:
             raise BudgetError(
