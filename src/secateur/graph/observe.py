@@ -17,6 +17,7 @@ from keras import tree
 
 from secateur.errors import DataError, ModelError, PlanError
 from secateur.graph.activations import Activations, gather
+from secateur.graph.ending import ending
 from secateur.graph.graph import Graph
 from secateur.graph.moments import Moments
 from secateur.graph.weights import copied, to_numpy
@@ -220,13 +221,12 @@ def _heard(
 def loss_for(model: keras.Model, y: np.ndarray) -> keras.losses.Loss:
     """Return the loss that fits a model's output and the labels.
 
-    Class codes get cross-entropy, on probabilities or logits as the last layer gives them; floats
-    get the squared error.
+    Class codes get cross-entropy, on probabilities or logits as the model gives them; floats get
+    the squared error.
     """
     if not np.issubdtype(np.asarray(y).dtype, np.integer):
         return keras.losses.MeanSquaredError()
-    last = getattr(model.layers[-1], "activation", None)
-    name = getattr(last, "__name__", "")
+    made_by = ending(model)
     if model.output_shape[-1] == 1:
-        return keras.losses.BinaryCrossentropy(from_logits=name != "sigmoid")
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=name != "softmax")
+        return keras.losses.BinaryCrossentropy(from_logits=made_by != "sigmoid")
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=made_by != "softmax")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from secateur.errors import ModelError
+from secateur.errors import ModelError, PlanError
 from secateur.graph.weights import to_numpy
 from secateur.planning.patterns import Layout, Pattern
 from secateur.planning.rewiring import annealed, rewired
@@ -136,9 +136,19 @@ class Masking(keras.callbacks.Callback):
             model: the copy.
             steps: steps of one epoch.
             epochs: how many epochs there are at most.
+
+        Raises:
+            PlanError: masks are to follow movement, and are final before anything moves.
         """
         every = self._settings.every
         self.last = int(self._settings.end * (steps * epochs - 1)) // every * every
+        if self._settings.by == "movement" and self.last == 0:
+            raise PlanError(
+                f"training has {steps * epochs} steps, so masks are set before the first one, "
+                "when no weight has moved.",
+                where="every",
+                mend=f"Give a smaller `every` (it is {every}), a larger `end`, or more epochs.",
+            )
         self.settled = self.last // steps
         self._twin = model
         optimizer: Any = self._twin.optimizer

@@ -19,7 +19,7 @@ from secateur.graph.trace import trace
 from secateur.graph.weights import copied, to_numpy
 from secateur.planning.patterns import Layout, NofM, Pattern, Unstructured
 from secateur.planning.rewiring import METHODS
-from secateur.planning.schedules import Schedule, schedule, share_at
+from secateur.planning.schedules import Schedule, one_shot, schedule, share_at
 from secateur.steps.emptied import cut_empty
 from secateur.steps.masking import Masking, Settings, masks_for
 from secateur.steps.order import ZEROS
@@ -190,11 +190,10 @@ class Sparsify:
             masks = masking.masks
             told = f"{curve.epochs} epochs, epoch {curve.best + 1} kept"
             notes.append(Note(STEP, "done", f"{told}, masks set {masking.updates} times"))
-            if self.method in METHODS and masking.last == 0:
-                short = (
-                    f"no weight moved: training has fewer steps than {settings.every / self.end:g}"
-                )
-                notes.append(Note(STEP, "skipped", f"{short}; give a smaller `every`"))
+            if masking.last == 0 and self.schedule not in ("one_shot", one_shot):
+                short = f"training has fewer steps than {settings.every / self.end:g}"
+                lost = "no weight moved" if self.method in METHODS else "all zeros came at once"
+                notes.append(Note(STEP, "skipped", f"{lost}: {short}; give a smaller `every`"))
         else:
             curve, sparse = None, copied(graph.model)
             values = {key: to_numpy(graph.variables[key]) for key in layouts}

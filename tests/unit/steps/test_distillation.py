@@ -58,6 +58,26 @@ def distance(student, teacher, kind, temperature=4.0):
     return temperature**2 * (p * np.log(p / q)).sum(axis=1).mean()
 
 
+@pytest.mark.parametrize("kind", ["classes", "binary"])
+def test_a_softmax_of_its_own_is_distilled_as_one_in_the_last_layer(kind):
+    def apart(student, teacher):
+        pupil = Teaching(teacher).pupil(student, LABELS[kind])
+        pupil(X)
+        return float(to_numpy(pupil._lost))
+
+    def ended(model):
+        units, function = LAST[kind]
+        inner = keras.Input((16,))
+        head = keras.Model(inner, getattr(keras.ops, function)(layers.Dense(units)(inner)))
+        other = keras.Model(model.input, head(model.get_layer("norm").output))
+        head.layers[1].set_weights(model.get_layer("last").get_weights())
+        return other
+
+    student, teacher = network(kind), network(kind, seed=1)
+    wanted = apart(student, teacher)
+    assert apart(ended(student), ended(teacher)) == pytest.approx(wanted, rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", LABELS)
 def test_the_loss_is_that_of_labels_and_teacher_by_their_shares(kind):
     teacher, student = network(kind), network(kind, 8, seed=1)

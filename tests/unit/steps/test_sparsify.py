@@ -353,6 +353,19 @@ def test_too_short_a_training_to_move_weights_is_said(model, data):
     assert any("no weight moved" in note.what for note in notes)
 
 
+def test_that_all_zeros_come_at_once_is_said_unless_it_is_asked_for(model, data):
+    for schedule, said in ((None, True), ("one_shot", False)):
+        step = Sparsify(0.5, epochs=1, every=50, schedule=schedule, cut_empty=False)
+        notes = step(model, data).notes
+        assert any("all zeros came at once" in note.what for note in notes) == said
+
+
+def test_movement_is_refused_where_nothing_moves_before_the_masks_are_set(model, data):
+    with pytest.raises(PlanError, match="no weight has moved") as refused:
+        Sparsify(0.5, by="movement", epochs=1, every=50)(model, data)
+    assert "smaller `every` (it is 50)" in str(refused.value)
+
+
 def test_a_step_is_its_own_recipe():
     step = Sparsify(0.5, pattern=Block(1, 4), schedule="linear", epochs=3)
     names = {"Sparsify": Sparsify, "Block": Block}
