@@ -12,6 +12,7 @@ from secateur.job.rehearsed import Rehearsal
 from secateur.job.start import Say, Start
 from secateur.models.fits import check_fits
 from secateur.recipe.recipe import Recipe
+from secateur.steps.distributed import check_workers
 
 
 def told(step: Any) -> str:
@@ -39,6 +40,8 @@ def rehearse(
     """
     folder = RunFolder(out, recipe, resume=resume)
     steps = tuple(map(told, recipe.chain))
+    for step in recipe.chain:
+        check_workers(getattr(step, "workers", 1))
     start = Start(recipe, folder, progress or (lambda line: None), False)
     model, loaded = start.start_model()
     data = start.read(model)

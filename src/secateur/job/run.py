@@ -34,6 +34,7 @@ from secateur.planning.plan import Plan
 from secateur.recipe.recipe import Recipe
 from secateur.reporting import record
 from secateur.reporting.report import report
+from secateur.steps.distributed import check_workers
 from secateur.steps.result import perform
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class _Job(Start):
     def run(self, command: str) -> record.Run:
         start = time.perf_counter()
         steps = self.recipe.chain
+        for step in steps:
+            check_workers(getattr(step, "workers", 1))
         baseline, data = self.begin()
         final = baseline
         for index, step in enumerate(steps):

@@ -19,7 +19,6 @@ from secateur.models.build import build
 from secateur.models.fits import check_fits, image_size
 from secateur.models.load import load_model, load_model_with_notes
 from secateur.recipe.sections import TrainSection
-from secateur.steps.distributed import check_workers
 from secateur.steps.training import fit
 
 if TYPE_CHECKING:
@@ -54,8 +53,6 @@ class Start:
 
     def start_model(self) -> tuple[keras.Model | None, bool]:
         """Return the model to load, if the recipe loads one."""
-        for step in self.recipe.chain:
-            check_workers(getattr(step, "workers", 1))
         path = self.recipe.model_path
         if path is None:
             return None, False

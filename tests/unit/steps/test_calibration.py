@@ -82,7 +82,10 @@ def chained():
 def test_equalized_layers_compute_the_same_with_even_ranges():
     model = chained()
     one = model.get_layer("one")
-    one.kernel.assign(to_numpy(one.kernel) * np.array([0.01, 1, 1, 1, 1, 100], np.float32))
+    factors = np.array([0.01, 1, 1, 1, 1, 100], np.float32)
+    one.kernel.assign(to_numpy(one.kernel) * factors)
+    # A bias that is large beside its kernel bounds how far a channel is scaled.
+    one.bias.assign(0 * to_numpy(one.bias))
     x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
     before = outputs(model, x)
     assert equalize(*uses(model)) == 3
