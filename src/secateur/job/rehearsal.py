@@ -40,8 +40,7 @@ def rehearse(
     """
     folder = RunFolder(out, recipe, resume=resume)
     steps = tuple(map(told, recipe.chain))
-    for step in recipe.chain:
-        check_workers(getattr(step, "workers", 1))
+    check_workers(recipe.chain)
     start = Start(recipe, folder, progress or (lambda line: None), False)
     model, loaded = start.start_model()
     data = start.read(model)

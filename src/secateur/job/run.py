@@ -92,8 +92,7 @@ class _Job(Start):
     def run(self, command: str) -> record.Run:
         start = time.perf_counter()
         steps = self.recipe.chain
-        for step in steps:
-            check_workers(getattr(step, "workers", 1))
+        check_workers(steps)
         baseline, data = self.begin()
         final = baseline
         for index, step in enumerate(steps):

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,14 +38,14 @@ _RAY = ".ray"
 _SETTINGS = {"XLA_FLAGS": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def check_workers(workers: int) -> None:
-    """Raise where several workers cannot train here, before anything else is done.
+def check_workers(steps: Iterable[Any]) -> None:
+    """Raise where steps ask for several workers and these cannot train here, before all else.
 
     Raises:
         MissingExtraError: Ray Train is not installed.
         ModelError: the backend cannot do it.
     """
-    if workers > 1:
+    if any(getattr(step, "workers", 1) > 1 for step in steps):
         check_backend()
         _ray()
 

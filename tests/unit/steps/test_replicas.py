@@ -112,6 +112,6 @@ def test_workers_stand_in_a_recipe():
 
 @pytest.mark.skipif(keras.backend.backend() in BACKENDS, reason="workers can train with it")
 def test_a_backend_whose_workers_cannot_train_together_is_told_before_anything_is_trained():
-    check_workers(1)
+    check_workers([FineTune(), object()])
     with pytest.raises(ModelError, match="tensorflow"):
-        check_workers(2)
+        check_workers([FineTune(workers=2)])
