@@ -114,13 +114,29 @@ def _factorize(macs: float, epochs: int) -> list[Entry]:
     return [{"factorize": {"macs": macs}}, *_tune(epochs)]
 
 
-def _combined(macs: float, epochs: int) -> list[Entry]:
-    first, rest = _halves(epochs)
-    return [
-        {"select": {"macs": macs, "epochs": first}},
-        *_tune(rest, distill=True),
-        {"quantize": {}},
+def _round(**more: Any) -> Family:
+    """Return the family that trains as it is and then rounds."""
+    return lambda macs, epochs: [*_tune(epochs), {"quantize": more}]
+
+
+def _taylor_rounded(**more: Any) -> Family:
+    return lambda macs, epochs: [
+        {"prune": {"macs": macs, "by": "taylor"}},
+        *_tune(epochs, distill=True),
+        {"quantize": more},
     ]
+
+
+def _network_rounded(**more: Any) -> Family:
+    def entries(macs: float, epochs: int) -> list[Entry]:
+        first, rest = _halves(epochs)
+        return [
+            {"select": {"macs": macs, "epochs": first}},
+            *_tune(rest, distill=True),
+            {"quantize": more},
+        ]
+
+    return entries
 
 
 _ALL: dict[str, Family] = {
@@ -133,14 +149,13 @@ _ALL: dict[str, Family] = {
     "group-lasso": _regularize("group_lasso"),
     "sparse": _sparsify,
     "low-rank": _factorize,
-    "int8": lambda macs, epochs: [*_tune(epochs), {"quantize": {}}],
+    "int8": _round(),
+    "int8-dynamic": _round(mode="dynamic"),
     "int8-aware": lambda macs, epochs: [{"quantize": {"epochs": epochs}}],
-    "taylor-int8": lambda macs, epochs: [
-        {"prune": {"macs": macs, "by": "taylor"}},
-        *_tune(epochs, distill=True),
-        {"quantize": {}},
-    ],
-    "network-int8": _combined,
+    "taylor-int8": _taylor_rounded(),
+    "taylor-int8-dynamic": _taylor_rounded(mode="dynamic"),
+    "network-int8": _network_rounded(),
+    "network-int8-dynamic": _network_rounded(mode="dynamic"),
 }
 
 FAMILIES: dict[str, Family] = {

@@ -13,12 +13,14 @@ from PIL import Image
 
 from secateur.cost.memory import peak_memory
 from secateur.errors import ModelError, OutputError
+from secateur.formats.int8 import operators
 from secateur.formats.onnx import to_onnx
 from secateur.job import contender, processes, timing
 from secateur.job.contender import ORDER, OUTCOME, Order, Outcome, compete, main, outcome_of
 from secateur.job.folder import RunFolder
 from secateur.job.processes import carry_out
 from secateur.job.start import Start
+from secateur.recipe.contenders import contenders
 from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import MeasureSection
 from secateur.reporting.comparison import Trial, Written
@@ -77,6 +79,26 @@ def test_a_contender_is_measured_by_its_file(home):
         model.count_params() < keras.models.load_model(home / "out/baseline.keras").count_params()
     )
     assert any("prune" in note for note in trial.notes)
+
+
+def test_int8_of_an_lstm_pays_with_ranges_found_at_each_call(home):
+    i = keras.Input((8, 8, 1))
+    x = layers.LSTM(64)(layers.Reshape((8, 8))(i))
+    keras.Model(i, layers.Dense(2, "softmax")(x)).save(home / "lstm.keras")
+    tree = {**RECIPE, "model": {"load": "lstm.keras"}}
+    tree["compare"] = {"epochs": 1, "contenders": {"int8": None, "int8-dynamic": None}}
+    recipe = Recipe.of(tree, home)
+    out = home / "recurrent"
+    Start(recipe.start, RunFolder(out, recipe.start), print, verbose=False).begin()
+    trials = {}
+    for each in contenders(recipe):
+        asked = order(home, each.name, *each.entries, recipe=tree, out=str(out))
+        trials[each.name] = compete(asked).written[0]
+    static, dynamic = trials["int8"], trials["int8-dynamic"]
+    assert not operators(out / static.file).get("DynamicQuantizeLSTM")
+    assert operators(out / dynamic.file)["DynamicQuantizeLSTM"] == 1
+    assert dynamic.bytes < 0.4 * static.bytes
+    assert dynamic.metrics.rows == static.metrics.rows == 20
 
 
 def test_the_seed_is_that_of_the_steps(home):

@@ -42,6 +42,19 @@ def test_the_budget_goes_to_those_that_take_one():
     assert made["magnitude"].told == "prune (macs 0.25, by l2), finetune (epochs 10)"
 
 
+def test_int8_stands_in_both_modes_alone_and_on_top_of_pruning():
+    made = {each.name: each for each in contenders(recipe(epochs=4))}
+    for name in ("int8", "taylor-int8", "network-int8"):
+        *before, last = made[name].entries
+        assert last == {"quantize": {}}
+        assert made[f"{name}-dynamic"].entries == (*before, {"quantize": {"mode": "dynamic"}})
+
+
+def test_a_family_may_stand_alone():
+    (only,) = contenders(recipe(contenders={"int8-dynamic": None}))
+    assert only.told == "finetune (epochs 10), quantize (mode dynamic)"
+
+
 def test_families_train_as_the_recipe_says():
     train = {"batch_size": 64, "augment": {"rotate": 0.05}, "learning_rate": 0.1}
     made = contenders(Recipe.of({**BASE, "train": train}))
