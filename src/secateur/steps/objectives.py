@@ -20,7 +20,7 @@ from secateur.evaluation.evaluate import evaluate
 from secateur.evaluation.metrics import Metrics
 from secateur.graph.trace import trace
 from secateur.steps.budgets import METRICS
-from secateur.steps.timed import OPENINGS
+from secateur.steps.latency import OPENINGS
 
 if TYPE_CHECKING:
     import keras

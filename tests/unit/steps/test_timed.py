@@ -8,6 +8,7 @@ from secateur.cost.cost import Latency
 from secateur.errors import BudgetError
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
+from secateur.steps import latency as held
 from secateur.steps import timed
 from secateur.steps.timed import plan_for_latency
 
@@ -51,7 +52,7 @@ def raced(monkeypatch):
         return {name: latency(size / 1e5) for name, size in runs[-1].items()}
 
     raced.fixed = 0
-    monkeypatch.setattr(timed, "race", race)
+    monkeypatch.setattr(held, "race", race)
     monkeypatch.setattr(timed, "latency_table", lambda *_, **__: Elements())
     raced.runs = runs
     return raced
@@ -62,7 +63,7 @@ def test_a_missed_budget_corrects_the_plan(graph, raced):
     found = plan_for_latency(graph, observe(graph), 0.5)
     assert 0.475 <= found.ratio <= 0.5
     assert 1 <= found.corrections <= 5
-    assert found.trials[0].ratio > 0.5
+    assert found.timing.trials[0].ratio > 0.5
     assert found.plan.asked == {"latency": 0.5}
     assert f"{found.ratio:.1%} of the latency is left" in found.note
     assert found.plan.keep(graph).any()
@@ -92,7 +93,7 @@ def test_a_share_out_of_range_is_refused_before_anything_is_measured(graph, race
 
 def test_the_search_meets_what_rises_with_the_share():
     for law in (lambda t: t, lambda t: 0.3 + 0.7 * t, lambda t: t**2, lambda t: t**0.5):
-        search = timed._Search(0.5)
+        search = held.Search(0.5)
         asked = []
         while (target := search.next()) is not None:
             asked.append(target)
