@@ -86,7 +86,7 @@ def check_stacks(runtime: str) -> None:
         raise PlanError(
             f"single layers are not timed on {runtime!r}.",
             where="runtime",
-            mend=f"Use {' or '.join(RUNTIMES)}, or time nothing: faster=False.",
+            mend=f"Use {' or '.join(RUNTIMES)}, or leave single layers untimed: faster=False.",
         )
 
 

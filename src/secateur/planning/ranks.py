@@ -137,6 +137,28 @@ def allocate(
     return _given_back(taken, choices, whole, budget, share * total - left)
 
 
+def least_left(
+    choices: Mapping[str, Sequence[Choice]],
+    whole: Mapping[str, Choice],
+    *,
+    budget: str,
+    total: float,
+) -> float:
+    """Return the least share of the model's cost that can be left, by the cheapest choices.
+
+    Args:
+        choices: the choices of each layer.
+        whole: for each layer, what it costs as it is.
+        budget: `macs`, `params` or `bytes`.
+        total: the model's cost, all of its layers included.
+    """
+    saved = sum(
+        max((getattr(whole[name], budget) - getattr(each, budget) for each in options), default=0)
+        for name, options in choices.items()
+    )
+    return 1 - saved / total if total else 1.0
+
+
 def _hull(points: Sequence[tuple[float, Choice]]) -> list[tuple[float, float, Choice]]:
     """Return the steps along a lower convex hull: slope, what is saved more, and the choice."""
     hull: list[tuple[float, float, Choice | None]] = [(0.0, 0.0, None)]

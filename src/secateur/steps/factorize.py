@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.cost.measure import measure
-from secateur.cost.runtimes import TITLE
-from secateur.cost.stacks import check_stacks, time_left
+from secateur.cost.runtimes import check_runtime
+from secateur.cost.stacks import check_stacks
 from secateur.errors import BudgetError, PlanError
-from secateur.graph.rebuild import rebuild
 from secateur.graph.trace import trace
 from secateur.planning.options import budget_of
-from secateur.planning.ranks import COSTS, Choice, allocate, by_energy
+from secateur.planning.ranks import COSTS, Choice
 from secateur.steps.asked import check_dataset
+from secateur.steps.budgets import METRICS, SMALLEST
 from secateur.steps.factorable import subjects_of, told
-from secateur.steps.factors import METHODS, Form, forms_of, whole_pieces
+from secateur.steps.factors import METHODS, forms_of
 from secateur.steps.inputs import Watched, watched
+from secateur.steps.judge import judged_by
+from secateur.steps.latency import within_latency
 from secateur.steps.order import NOTHING
+from secateur.steps.ranking import STEP, Ranking
 from secateur.steps.result import Note, Result, Stage
+from secateur.steps.search import Trial, cheapest, notes_of
 from secateur.steps.subject import Subject
 
 if TYPE_CHECKING:
@@ -28,9 +32,7 @@ if TYPE_CHECKING:
 
     from secateur.data.dataset import Dataset
 
-STEP = "factorize"
-# Factors must take less than this share of a layer's time: two timings of one layer differ by less.
-FASTER = 0.97
+Choices = dict[str, Choice]
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Factorize:
     the error that counts is that of the layer's outputs, and the bias takes up the mean of what is
     lost.
 
-    Exactly one of `energy`, `vbmf`, `macs`, `params` and `bytes` is given. A layer stays as it is
-    where no rank makes it smaller, or where its factors do not measure faster; a note says so.
+    Exactly one of `energy`, `vbmf`, `macs`, `params`, `bytes`, `latency` and `max_drop` is given. A
+    layer stays as it is where no rank makes it smaller, or where its factors do not measure faster;
+    a note says so.
 
     Args:
         energy: the share of the mean square of each layer's output (without data: of its squared
@@ -54,6 +57,14 @@ class Factorize:
         macs: the share of the model's multiply-adds that may be left.
         params: the share of its parameters that may be left.
         bytes: the share of their bytes that may be left.
+        latency: the share of the model's measured latency that may be left: ranks are shared out by
+            multiply-adds, and the factorized model is exported and timed until that holds.
+        max_drop: how many points (hundredths) of `metric` on the validation rows may be lost; the
+            smallest model that loses no more is searched for, without any training.
+        metric: `accuracy`, `balanced_accuracy`, `macro_f1`, `auc` or `r2`; by default `r2` for a
+            value and `accuracy` for classes.
+        smallest: with `max_drop`, what is to be smallest: `macs`, `params`, `bytes` or `latency`.
+        trials: with `max_drop`, how many budgets are tried at most.
         data_aware: whether factors are fitted to what the layers read, if there is data.
         conv: the method for convolutions, `svd`, `spatial` or `tucker`; `auto` takes the best of
             them, and `tucker` with `vbmf`.
@@ -62,8 +73,9 @@ class Factorize:
         keep: patterns of layers that stay as they are.
         faster: whether each layer is timed against its factors, and kept where they are slower.
             Where both are about as fast, the next run may decide otherwise; without it the same
-            seed gives the same factors.
-        runtime: what it is timed on, `onnxruntime` or `openvino`.
+            seed gives the same factors, as long as no latency is asked for.
+        runtime: what is timed on, `onnxruntime` or `openvino`; without `faster` a latency may be
+            asked of `litert` as well.
         batch: the rows of one timed call.
         threads: the threads that a timed call may use.
         samples: how many training rows are looked at; no labels are needed.
@@ -75,6 +87,11 @@ class Factorize:
     macs: float | None = None
     params: float | None = None
     bytes: float | None = None
+    latency: float | None = None
+    max_drop: float | None = None
+    metric: str | None = None
+    smallest: str = "macs"
+    trials: int = 7
     data_aware: bool = True
     conv: str = "auto"
     round_to: int = 8
@@ -97,17 +114,21 @@ class Factorize:
 
         Args:
             model: a built functional or Sequential model.
-            data: for factors that are fitted to what the layers read.
+            data: for factors that are fitted to what the layers read, and for `max_drop`.
 
         Raises:
             BudgetError: the budget cannot be met.
-            PlanError: nothing can be factorized, or a pattern matches no layer.
-            DataError: the data is no Dataset, or has too few rows.
-            ModelError: the model cannot be traced.
+            PlanError: nothing can be factorized, a pattern matches no layer, or the task does not
+                have the metric.
+            DataError: the data is no Dataset, has too few rows, or none to judge a model on.
+            ModelError: the model cannot be traced, or the runtime cannot run it.
         """
         if self.faster:
             check_stacks(self.runtime)
         start = time.perf_counter()
+        judging = None
+        if self.max_drop is not None:
+            judging = judged_by(model, data, self.metric, STEP)
         graph = trace(model)
         subjects, notes = subjects_of(graph, self.layers, self.keep)
         seen = self._seen(graph, subjects, data, notes) if subjects else {}
@@ -116,7 +137,19 @@ class Factorize:
             for subject in subjects
         }
         before = measure(model)
-        chosen = self._chosen(subjects, forms, before, notes)
+        ranking = Ranking(self, graph, subjects, forms, before, self._counted)
+        notes += ranking.notes
+
+        chosen: Choices = {}
+        found: list[Note] = []
+        tried: tuple[Trial, ...] = ()
+        # A budget of what is counted says by how much it is missed where there is nothing to do.
+        if any(ranking.options.values()) or self._name in COSTS:
+            if judging is not None:
+                chosen, found, tried = self._within_drop(ranking, *judging)
+            else:
+                chosen, found = self._held(self._name, self._share, ranking)
+        notes += ranking.kept(chosen)
         if not chosen:
             said = "; ".join(str(note) for note in notes[:3])
             raise PlanError(
@@ -124,29 +157,45 @@ class Factorize:
                 where=model.name,
                 mend=said or "It has no dense, convolutional or embedding layer.",
             )
-        parts, done = {}, []
-        for subject in subjects:
-            if subject.path not in chosen:
-                continue
-            choice, note = chosen[subject.path]
-            parts[id(subject.layer)] = _form(forms, subject, choice).parts(choice.ranks)
-            done.append(Note(STEP, "done", note + told(graph, subject), subject.path))
-        smaller = rebuild(graph, graph.everything(), parts)
+        done = [
+            Note(STEP, "done", ranking.said(path, chosen[path]) + told(graph, subject), path)
+            for path, subject in ranking.subjects.items()
+            if path in chosen
+        ]
+        smaller = ranking.build(chosen)
         stage = Stage("factorized", smaller, time.perf_counter() - start)
-        notes = (*done, *notes)
-        return Result(smaller, before, measure(smaller), notes=notes, stages=(stage,))
+        return Result(
+            smaller,
+            before,
+            measure(smaller),
+            notes=(*done, *found, *notes),
+            stages=(stage,),
+            tried=tried,
+        )
+
+    @property
+    def _name(self) -> str:
+        """Return the name of what says the ranks."""
+        return _given(self)[0]
+
+    @property
+    def _share(self) -> float | None:
+        """Return the share of a cost that may be left, if that is asked for."""
+        return getattr(self, self._name) if self._name in (*COSTS, "latency") else None
+
+    @property
+    def _counted(self) -> str | None:
+        """Return the cost that ranks are shared out by, if there is a budget."""
+        name = self.smallest if self.max_drop is not None else self._name
+        if name == "latency":
+            return "macs"
+        return name if name in COSTS else None
 
     @property
     def _methods(self) -> tuple[str, ...]:
         if self.conv != "auto":
             return (self.conv,)
         return ("tucker",) if self.vbmf else METHODS
-
-    def _budget(self) -> tuple[str, float] | None:
-        given = {name: getattr(self, name) for name in COSTS}
-        if all(value is None for value in given.values()):
-            return None
-        return budget_of(**given)
 
     def _seen(
         self, graph: Any, subjects: list[Subject], data: Dataset | None, notes: list[Note]
@@ -174,149 +223,84 @@ class Factorize:
                 notes.append(Note(STEP, "skipped", f"little data: {few}; {more}", subject.path))
         return seen
 
-    def _chosen(
-        self, subjects: list[Subject], forms: dict[str, list[Form]], before: Any, notes: list[Note]
-    ) -> dict[str, tuple[Choice, str]]:
-        """Return the choice of each layer that is factorized, with what is to be said of it."""
-        options = {s.path: self._options(s, forms[s.path], notes) for s in subjects}
-        wholes = {subject.path: subject.whole for subject in subjects}
-        named = {subject.path: subject for subject in subjects}
-        shares: dict[tuple[str, Choice], float] = {}
-        timed: dict[Any, float] = {}
-        while True:
-            try:
-                chosen = self._allocated(options, wholes, before)
-            except BudgetError as error:
-                worst = [share for share in shares.values() if share >= FASTER]
-                if worst:
-                    said = f"{len(worst)} choices took {min(worst):.2f} to {max(worst):.2f} of a"
-                    said += f" layer's time {self._where()}; to allow them, add faster=False."
-                    error.mend = f"{error.mend} {said[0].upper()}{said[1:]}"
-                raise
-            slow = False
-            for path, choice in chosen.items() if self.faster else ():
-                share = self._time_left(named[path], forms, choice, timed)
-                shares[path, choice] = share
-                if share < FASTER:
-                    continue
-                slow = True
-                options[path] = [
-                    other
-                    for other in options[path]
-                    if other.method != choice.method or other.macs < choice.macs
-                ]
-            if not slow:
-                break
-        for path in options:
-            slower = [(c, s) for (name, c), s in shares.items() if name == path and s >= FASTER]
-            if path not in chosen and slower:
-                choice, share = min(slower, key=lambda pair: pair[1])
-                what = f"{_said(choice)} takes {share:.2f} of its time {self._where()}"
-                notes.append(Note(STEP, "skipped", f"kept: {what}", path))
-            elif path not in chosen and options[path] and self._budget():
-                notes.append(Note(STEP, "skipped", "kept: the budget holds without it", path))
-        found = {}
-        for path, choice in chosen.items():
-            whole = wholes[path]
-            costs = f"{choice.macs / max(whole.macs, 1):.0%} of its MACs, " if whole.macs else ""
-            costs += f"{choice.params / whole.params:.0%} of its parameters"
-            what = f"{_said(choice)}, {choice.energy:.1%} of its energy, {costs}"
-            if self.faster:
-                what += f", {shares[path, choice]:.2f} of its time {self._where()}"
-            found[path] = (choice, what)
-        return found
+    def _held(self, name: str, share: float | None, ranking: Ranking) -> tuple[Choices, list[Note]]:
+        """Return choices that hold what is asked for, and what was measured of them."""
+        if name != "latency" or share is None:
+            return ranking.chosen(share), []
 
-    def _options(self, subject: Subject, forms: list[Form], notes: list[Note]) -> list[Choice]:
-        """Return the choices that make a layer smaller, and say so if there is none."""
-        whole, budget = subject.whole, self._budget()
-        may_multiply = subject.read is None and (budget is None or budget[0] != "macs")
-        if self.vbmf:
-            every = [form.choice(form.beneath_noise(self.round_to)) for form in forms]
-        else:
-            every = [form.choice(ranks) for form in forms for ranks in form.ranks(self.round_to)]
-        smaller = [
-            choice
-            for choice in every
-            if choice.params < whole.params and (may_multiply or choice.macs < whole.macs)
-        ]
-        if not forms:
-            why = f"kept: {self.conv} is not for a kernel of size {subject.layer.kernel_size}"
-            notes.append(Note(STEP, "skipped", why, subject.path))
-        elif not smaller:
-            lowest = min(every, key=lambda choice: choice.params, default=None)
-            why = "no rank is a multiple of round_to" if lowest is None else _said(lowest)
-            if subject.read is None and not may_multiply:
-                why = "kept: it multiplies nothing, and its factors would"
-            elif lowest is not None:
-                why = f"kept: {why}, the least there is, saves nothing"
-            notes.append(Note(STEP, "skipped", why, subject.path))
-        elif self.energy is not None and by_energy(smaller, self.energy) is None:
-            best = max(smaller, key=lambda choice: choice.energy)
-            why = (
-                f"kept: {_said(best)} gives {best.energy:.1%} of its energy, and more saves nothing"
+        def least(refused: float) -> float:
+            # Above it by what a rounding may take off.
+            found = ranking.least() * (1 + 1e-9)
+            if found < 1:
+                return found
+            raise BudgetError(
+                f"latency cannot fall to {share:.1%}: no factors are faster than their layer.",
+                where="latency",
+                mend=f"Prune instead.{ranking.slower}",
             )
-            notes.append(Note(STEP, "skipped", why, subject.path))
-        return smaller
 
-    def _allocated(
-        self, options: Mapping[str, list[Choice]], wholes: Mapping[str, Choice], before: Any
-    ) -> dict[str, Choice]:
-        budget = self._budget()
-        if budget is not None:
-            name, share = budget
-            total = {"macs": before.macs, "params": before.parameters, "bytes": before.bytes}[name]
-            return allocate(options, wholes, budget=name, share=share, total=total)
-        energy = self.energy if self.energy is not None else 0.0
-        found = {path: by_energy(each, energy) for path, each in options.items()}
-        return {path: choice for path, choice in found.items() if choice is not None}
+        chosen, timing = within_latency(
+            ranking.graph.model,
+            share,
+            ranking.chosen,
+            ranking.build,
+            least,
+            mend="Ask for that or more, allow lower ranks with round_to=, or prune first.",
+            runtime=self.runtime,
+            batch=self.batch,
+            threads=self.threads,
+            open_length=ranking.graph.open_length,
+        )
+        return chosen, [Note(STEP, "done", timing.told("choice of ranks"))]
 
-    def _time_left(
+    def _within_drop(
         self,
-        subject: Subject,
-        forms: dict[str, list[Form]],
-        choice: Choice,
-        timed: dict[Any, float],
-    ) -> float:
-        """Return the share of a layer's time that its factors take; layers alike are timed once."""
-        whole = whole_pieces(subject)
-        pieces = _form(forms, subject, choice).pieces(choice.ranks)
-        key = (*whole, *pieces)
-        if key not in timed:
-            timed[key] = time_left(
-                whole,
-                pieces,
-                runtime=self.runtime,
-                batch=self.batch,
-                threads=self.threads,
-                seed=self.seed,
-            )
-        return timed[key]
+        ranking: Ranking,
+        judge: Callable[[keras.Model], float],
+        whole: float,
+        metric: str,
+    ) -> tuple[Choices, list[Note], tuple[Trial, ...]]:
+        """Return the choices of the smallest model that is good enough, and what was tried."""
 
-    def _where(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"on {TITLE[self.runtime]} (batch {self.batch}, {threads})"
+        def attempt(share: float) -> tuple[tuple[Choices, list[Note]], float]:
+            chosen, measured = self._held(self.smallest, share, ranking)
+            return (chosen, measured), judge(ranking.build(chosen))
 
-
-def _form(forms: Mapping[str, list[Form]], subject: Subject, choice: Choice) -> Form:
-    return next(form for form in forms[subject.path] if form.name == choice.method)
+        named = f"{metric} by {self.smallest} left"
+        (chosen, measured), share, tried = cheapest(
+            attempt,
+            whole=whole,
+            max_drop=self.max_drop or 0.0,
+            trials=self.trials,
+            named=named,
+            step=STEP,
+            mend="keep what is sensitive, or give a budget and train after it",
+        )
+        notes = [*measured, *notes_of(tried, share, named)]
+        return chosen, notes, tuple(replace(each, chosen=each.share == share) for each in tried)
 
 
-def _said(choice: Choice) -> str:
-    ranks = " and ".join(map(str, choice.ranks))
-    return f"{choice.method} of rank {ranks}"
+def _given(step: Factorize) -> list[str]:
+    """Return the names of what says the ranks, of which there is to be one."""
+    shares = (*COSTS, "latency", "max_drop")
+    given = ["energy"] * (step.energy is not None) + ["vbmf"] * bool(step.vbmf)
+    return given + [name for name in shares if getattr(step, name) is not None]
 
 
 def _check(step: Factorize) -> None:
     """Refuse arguments that contradict each other or mean nothing, by name."""
-    given = ["energy"] * (step.energy is not None) + ["vbmf"] * bool(step.vbmf)
-    given += [name for name in COSTS if getattr(step, name) is not None]
+    given = _given(step)
     if len(given) != 1:
         raise BudgetError(
             f"one thing must say the ranks, received {', '.join(given) or 'none'}.",
             where=STEP,
-            mend=f"Give one of energy, vbmf, {', '.join(COSTS)}.",
+            mend=f"Give one of energy, vbmf, {', '.join(COSTS)}, latency, max_drop.",
         )
-    step._budget()
+    if step._share is not None:
+        budget_of(**{given[0]: step._share})
+    if "latency" in (given[0], step.smallest):
+        (check_stacks if step.faster else check_runtime)(step.runtime)
+    _check_drop(step)
     if step.energy is not None and (isinstance(step.energy, bool) or not 0 < step.energy < 1):
         raise PlanError(
             f"energy must be a share between 0 and 1, received {step.energy!r}.",
@@ -336,11 +320,38 @@ def _check(step: Factorize) -> None:
                 where=name,
                 mend=f"Write {name}=({getattr(step, name)!r},).",
             )
-    for name in ("round_to", "batch", "threads", "samples"):
+    for name in ("round_to", "batch", "threads", "samples", "trials"):
         value = getattr(step, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise PlanError(
                 f"{name} must be a whole number from 1, received {value!r}.",
                 where=name,
                 mend="Use 8." if name == "round_to" else "Use 1 or more.",
+            )
+
+
+def _check_drop(step: Factorize) -> None:
+    """Refuse what a search for the smallest model within a drop cannot do, by name."""
+    if step.max_drop is None:
+        for name in ("metric", "smallest", "trials"):
+            if getattr(step, name) != getattr(Factorize, name):
+                raise PlanError(
+                    f"{name} is for max_drop, and none was given.",
+                    where=name,
+                    mend="Give max_drop=1.0 in place of the other, or leave it out.",
+                )
+        return
+    drop = step.max_drop
+    if isinstance(drop, bool) or not isinstance(drop, (int, float)) or not 0 <= drop < 100:
+        raise PlanError(
+            f"max_drop is in points, from 0 to below 100, received {drop!r}.",
+            where="max_drop",
+            mend="Use 1.0.",
+        )
+    for name, known in (("metric", (None, *METRICS)), ("smallest", SMALLEST)):
+        if getattr(step, name) not in known:
+            raise PlanError(
+                f"{name} cannot be {getattr(step, name)!r}.",
+                where=name,
+                mend=f"Use one of {', '.join(filter(None, known))}.",
             )

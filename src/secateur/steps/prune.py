@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.cost.measure import measure
-from secateur.errors import DataError, PlanError
-from secateur.evaluation.evaluate import evaluate
-from secateur.evaluation.metrics import Metrics
+from secateur.errors import DataError
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
 from secateur.models.load import load_model
@@ -19,10 +17,11 @@ from secateur.planning.options import kinds_of
 from secateur.planning.plan import Plan, plan
 from secateur.planning.schedules import Schedule
 from secateur.planning.sensitivity import Sensitivity, calibrated
-from secateur.steps.budgets import METRICS, check, left_after_rounds
+from secateur.steps.budgets import check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
+from secateur.steps.judge import judged_by
 from secateur.steps.order import NOTHING, ZEROS
 from secateur.steps.result import Note, Result, Stage, joined, perform
 from secateur.steps.search import cheapest, notes_of
@@ -190,15 +189,7 @@ class Prune:
 
     def _within_drop(self, model: keras.Model, data: Dataset | None) -> Result:
         """Return the smallest model that is good enough, and what was tried."""
-        if data is None or not data.validation.rows:
-            raise DataError(
-                "max_drop needs validation rows to judge a model on, and there are none.",
-                where="prune",
-                mend="Pass a Dataset with a validation split, or give a budget: macs=0.5.",
-            )
-        whole = evaluate(model, data.validation)
-        metric = self.metric or whole.headline[0]
-        value = _points(whole, metric)
+        judge, whole, metric = judged_by(model, data, self.metric, "prune")
         rank, curves = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in curves]
 
@@ -213,11 +204,11 @@ class Prune:
             if self.epochs:
                 tuned = self._tuned(result.model, data, model)
                 result = joined([result, tuned])
-            return result, _points(evaluate(result.model, data.validation), metric)
+            return result, judge(result.model)
 
         named = f"{metric} by {self.smallest} left"
         result, share, tried = cheapest(
-            attempt, whole=value, max_drop=self.max_drop or 0.0, trials=self.trials, named=named
+            attempt, whole=whole, max_drop=self.max_drop or 0.0, trials=self.trials, named=named
         )
         notes += notes_of(tried, share, named)
         tried = tuple(replace(each, chosen=each.share == share) for each in tried)
@@ -323,20 +314,3 @@ def told(entry: Any) -> Note:
     share = "" if entry.explained is None else f", {entry.explained:.0%} of what was lost is back"
     kind = "skipped" if entry.done.startswith("left") else "done"
     return Note("heal", kind, f"{entry.done}{share}", entry.layer)
-
-
-def _points(found: Metrics, metric: str) -> float:
-    """Return one metric of those that are shares, the higher the better.
-
-    Raises:
-        PlanError: the task does not have it.
-    """
-    value = getattr(found, metric)
-    if value is None:
-        has = [name for name in METRICS if getattr(found, name) is not None]
-        raise PlanError(
-            f"a {found.task} with these classes has no {metric}.",
-            where="prune",
-            mend=f"Use metric={has[0]!r}." if len(has) == 1 else f"Use one of {', '.join(has)}.",
-        )
-    return value

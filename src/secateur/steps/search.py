@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
 
 from secateur.errors import BudgetError
-from secateur.steps.result import Note, Result
+from secateur.steps.result import Note
 
 # Trials end when the budgets of the best and of the next cheaper one are this near.
 PRECISION = 0.02
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,16 @@ class Trial:
 
 
 def cheapest(
-    attempt: Callable[[float], tuple[Result, float]],
+    attempt: Callable[[float], tuple[Made, float]],
     *,
     whole: float,
     max_drop: float,
     trials: int,
     named: str,
-) -> tuple[Result, float, tuple[Trial, ...]]:
-    """Return the result of the smallest budget whose metric is within the drop.
+    step: str = "prune",
+    mend: str = "train each trial (epochs=2), or keep what is sensitive",
+) -> tuple[Made, float, tuple[Trial, ...]]:
+    """Return what came of the smallest budget whose metric is within the drop.
 
     Quality is taken to fall with the budget: the budgets are halved between the smallest that
     is good enough and the largest that is not.
@@ -50,21 +57,26 @@ def cheapest(
         max_drop: how many points (hundredths) of it may be lost.
         trials: how many budgets are tried at most.
         named: the metric and the cost, in words.
+        step: the name of the step, for errors.
+        mend: what helps besides a larger drop where nothing is good enough.
 
     Returns:
-        The result, its budget, and everything that was tried, in order.
+        What came of it, its budget, and everything that was tried, in order.
 
     Raises:
-        BudgetError: no budget that was tried is within the drop; the nearest is named.
+        BudgetError: no budget that was tried is within the drop, and the least drop is named; or
+            none could be met.
     """
     low, high = 0.0, 1.0
-    best: tuple[Result, float] | None = None
+    best: tuple[Made, float] | None = None
+    refused: BudgetError | None = None
     tried: list[Trial] = []
     while len(tried) < trials and high - low > PRECISION:
         share = (low + high) / 2
         try:
             result, value = attempt(share)
         except BudgetError as error:
+            refused = error
             tried.append(Trial(share, why=error.what))
             low = share
             continue
@@ -75,12 +87,20 @@ def cheapest(
             best, high = (result, share), share
         else:
             low = share
+    drops = [trial.drop for trial in tried if trial.drop is not None]
+    if not drops and refused is not None:
+        raise BudgetError(
+            f"no budget that was tried can be met; the last one: {refused.what}",
+            where=step,
+            mend=refused.mend,
+        )
     if best is None:
+        least = np.ceil(100 * min(drops)) / 100
         raise BudgetError(
             f"no smaller model is within {max_drop:g} points of {whole:.1%} {named}; tried: "
             f"{'; '.join(map(told, tried))}.",
-            where="prune",
-            mend="Allow a larger max_drop, train each trial (epochs=2), or keep what is sensitive.",
+            where=step,
+            mend=f"Allow a larger max_drop ({least:g} was reached), {mend}.",
         )
     return (*best, tuple(tried))
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from secateur.errors import BudgetError
-from secateur.planning.ranks import Choice, allocate, by_energy, vbmf_rank
+from secateur.planning.ranks import Choice, allocate, by_energy, least_left, vbmf_rank
 
 
 def matrix(rank, shape=(60, 100), noise=1.0, seed=0):
@@ -83,3 +83,16 @@ def test_a_budget_that_cannot_be_met_names_the_best():
     options = {"one": choices(100, [0.9, 0.5, 0.2])}
     with pytest.raises(BudgetError, match=r"20\.0% of the params.*62\.5%"):
         allocate(options, {"one": whole(100)}, budget="params", share=0.2, total=200)
+
+
+def test_the_least_that_can_be_left_can_be_asked_for():
+    options = {"a": choices(300, [0.7, 0.2]), "b": choices(90, [0.4]), "c": []}
+    wholes = {"a": whole(300), "b": whole(90), "c": whole(50)}
+    asked = {"budget": "bytes", "total": 4 * 500}
+    least = least_left(options, wholes, **asked)
+    assert least == pytest.approx(1 - (200 + 45) / 500)
+    chosen = allocate(options, wholes, share=least * (1 + 1e-9), **asked)
+    assert {name: choice.ranks for name, choice in chosen.items()} == {"a": (1,), "b": (1,)}
+    with pytest.raises(BudgetError):
+        allocate(options, wholes, share=least * (1 - 1e-9), **asked)
+    assert least_left({}, {}, budget="macs", total=0) == 1

@@ -66,6 +66,17 @@ def test_nothing_within_the_drop_names_what_was_tried():
         search(fake(2.0), trials=2)
 
 
+def test_nothing_within_the_drop_names_the_least():
+    drops = iter([0.7, 0.8666, 0.6])
+    with pytest.raises(BudgetError, match=r"larger max_drop \(3\.34 was reached\), train"):
+        search(lambda share: ("model", next(drops)), trials=3)
+
+
+def test_where_no_budget_can_be_met_the_last_refusal_is_told():
+    with pytest.raises(BudgetError, match=r"^prune: no budget .* last one: cannot fall so far"):
+        search(fake(0.1, reach=1.0))
+
+
 def test_the_smallest_model_within_the_drop(model, data):
     before = [np.array(w) for w in model.weights]
     result = Prune(max_drop=3.0, round_to=4)(model, data)
