@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from secateur.cost.measure import measure
 from secateur.data.contract import counted
 from secateur.errors import DataError, RecipeError
+from secateur.steps.asked import check_dataset
 from secateur.steps.order import NOTHING
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.training import fit
@@ -93,7 +94,7 @@ class FineTune:
             teacher: the model to learn from as well, with `distill=True`; it is untouched.
 
         Raises:
-            DataError: there is no data.
+            DataError: there is no data, or it is no Dataset.
             ModelError: the loss is no longer a number, or the teacher does not fit the model.
             RecipeError: there is no teacher, or one that is not asked for; or there are several
                 workers, and they cannot divide a batch.
@@ -102,6 +103,7 @@ class FineTune:
         """
         if data is None:
             raise DataError("fine-tuning needs data.", where="finetune", mend="Pass a Dataset.")
+        check_dataset(data, "fine-tuning learns from", "finetune")
         teaching = self._teaching(teacher)
         start = time.perf_counter()
         settings: dict[str, Any] = {

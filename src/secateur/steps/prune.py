@@ -19,6 +19,7 @@ from secateur.planning.options import kinds_of
 from secateur.planning.plan import Plan, plan
 from secateur.planning.schedules import Schedule
 from secateur.planning.sensitivity import Sensitivity, calibrated
+from secateur.steps.asked import check_dataset
 from secateur.steps.budgets import METRICS, check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
@@ -125,8 +126,10 @@ class Prune:
         Raises:
             BudgetError: the budget cannot be met.
             PlanError: nothing can be removed.
-            DataError: the criterion needs data and there is none.
+            DataError: the criterion needs data and there is none, or data is no Dataset.
         """
+        if data is not None:
+            check_dataset(data, "criteria and healing look at", "prune")
         if self.max_drop is not None:
             return self._within_drop(model, data)
         given = model

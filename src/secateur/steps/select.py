@@ -170,7 +170,6 @@ class Select:
         """
         if data is None:
             raise DataError("selection is learned from data.", where=STEP, mend="Pass a Dataset.")
-        check_dataset(data, "selection is learned from", STEP)
         selecting, before = self._selecting(model, data)
         size = self.batch_size or default_batch_size(data.train.rows)
         selecting.steps, selecting.epochs = math.ceil(data.train.rows / size), self.epochs
@@ -253,6 +252,8 @@ class Select:
         self, model: keras.Model, data: Dataset | None
     ) -> tuple[Selecting, tuple[Note, ...]]:
         """Return what is to be trained, and notes of what was done to the model first."""
+        if data is not None:
+            check_dataset(data, "selection is learned from", STEP)
         name, share = self._budget()
         rounding, notes = None, ()
         if self._rounds and data is None:

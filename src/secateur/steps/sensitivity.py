@@ -15,6 +15,7 @@ from secateur.graph.weights import to_numpy
 from secateur.planning.criteria import Criterion, criterion, needed
 from secateur.planning.options import held_by, kinds_of, sparing
 from secateur.planning.sensitivity import Sensitivity, alone
+from secateur.steps.asked import check_dataset
 from secateur.steps.cutting import cut
 from secateur.steps.healing import heal as healed_by
 
@@ -60,8 +61,10 @@ def sensitivity(
 
     Raises:
         PlanError: nothing can be removed, or a pattern matches nothing.
+        DataError: data is no Dataset.
         ModelError: a loss is not a number.
     """
+    check_dataset(data, "sensitivity is measured on", "sensitivity")
     graph = trace(model)
     allowed = kinds_of(graph, kinds)
     rank = criterion(by)

@@ -20,6 +20,7 @@ from secateur.graph.weights import copied, to_numpy
 from secateur.planning.patterns import Layout, NofM, Pattern, Unstructured
 from secateur.planning.rewiring import METHODS
 from secateur.planning.schedules import Schedule, one_shot, schedule, share_at
+from secateur.steps.asked import check_dataset
 from secateur.steps.emptied import cut_empty
 from secateur.steps.masking import Masking, Settings, masks_for
 from secateur.steps.order import ZEROS
@@ -116,7 +117,7 @@ class Sparsify:
 
         Raises:
             PlanError: a pattern of names matches nothing, or no weight can be masked.
-            DataError: there is no data to train on.
+            DataError: there is no data to train on, or it is no Dataset.
             ModelError: the model cannot be traced, or the training diverged.
         """
         settings = self.settings()
@@ -126,6 +127,8 @@ class Sparsify:
                 where=STEP,
                 mend="Pass a Dataset, or mask without training: epochs=0.",
             )
+        if data is not None:
+            check_dataset(data, "masks are trained on", STEP)
         start = time.perf_counter()
         graph = trace(model)
         layouts = kernels_of(graph, self.keep, self.also)

@@ -20,6 +20,7 @@ from secateur.errors import DataError, RecipeError
 from secateur.graph.observe import loss_for
 from secateur.graph.weights import copied
 from secateur.machine import cores
+from secateur.steps.asked import check_dataset
 from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
 from secateur.steps.randomness import own_randomness, seed_layers, seeding
@@ -131,12 +132,13 @@ def fit(
         The trained model (not compiled) and its curve.
 
     Raises:
-        DataError: there are no training rows, or files can no longer be read; the last good
+        DataError: data is no Dataset, there are no training rows, or files can no longer be read; the last good
             checkpoint stays.
         ModelError: the loss is no longer a number; the last good checkpoint stays.
         OutputError: a checkpoint cannot be written, or belongs to another training.
     """
     _check(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
+    check_dataset(data, "a model is trained on", "fit")
     if data.train.rows == 0:
         raise DataError("there are no rows to train on.", where="train")
     start = time.perf_counter()
