@@ -95,6 +95,8 @@ def plan_for_latency(
     batch: int = 1,
     threads: int = 1,
     *,
+    given: keras.Model | None = None,
+    reached: float = 1.0,
     cache: str | Path | None = None,
     seconds: float = 4.0,
     most: int = 6,
@@ -114,6 +116,9 @@ def plan_for_latency(
         runtime: `onnxruntime`, `openvino` or `litert`.
         batch: the rows of one call.
         threads: the threads that one call may use.
+        given: the model whose latency the share is of, where that is not the one to be planned
+            for but one that it was cut from.
+        reached: the share of its latency that the model takes, as measured.
         cache: the JSON file of samples that the table is made from; the user's by default.
         seconds: how long the two models are timed, in turn, each time.
         most: how many plans are measured at the most.
@@ -128,10 +133,10 @@ def plan_for_latency(
     """
     budget_of(latency=share)
     table = latency_table(graph, runtime=runtime, batch=batch, threads=threads, cache=cache)
-    search = _Search(share)
+    search = _Search(share / reached)
     measured: list[tuple[Trial, Plan, dict[str, Latency]]] = []
     with tempfile.TemporaryDirectory() as folder:
-        whole = write_for(graph.model, runtime, Path(folder))
+        whole = write_for(given or graph.model, runtime, Path(folder))
         while len(measured) < most and (target := search.next()) is not None:
             try:
                 made = plan(graph, stats, latency=target, table=table, **options)
@@ -140,22 +145,73 @@ def plan_for_latency(
                 continue
             known = [trial.ratio for trial, each, _ in measured if each.cuts == made.cuts]
             if known:
-                search.measured(target, known[0])
+                search.measured(target, known[0] / reached)
                 continue
-            smaller = rebuild(graph, made.keep(graph))
-            times = race(
-                {"whole": whole, "cut": _written(smaller, runtime, Path(folder))},
-                batch=batch,
-                threads=threads,
-                seconds=seconds,
-                open_length=graph.open_length or 1,
-                runtime=runtime,
-                openings=OPENINGS,
-            )
+            smaller = _written(graph, made, runtime, Path(folder))
+            times = _raced(graph, whole, smaller, runtime, batch, threads, seconds)
             left = ratio(times["whole"], times["cut"])
             measured.append((Trial(target, left), made, times))
-            search.measured(target, left)
+            search.measured(target, left / reached)
     return _best(share, measured, table, runtime)
+
+
+def check_reach(
+    graph: Graph,
+    stats: Any,
+    share: float,
+    runtime: str = "onnxruntime",
+    batch: int = 1,
+    threads: int = 1,
+    *,
+    cache: str | Path | None = None,
+    seconds: float = 4.0,
+    **options: Any,
+) -> None:
+    """Refuse a share of the latency that the smallest model by the table does not meet, measured.
+
+    Args:
+        graph: a traced model; the model is untouched.
+        stats: what `observe` gathered for the criterion.
+        share: the share of the latency that may be left, between 0 and 1.
+        runtime: `onnxruntime`, `openvino` or `litert`.
+        batch: the rows of one call.
+        threads: the threads that one call may use.
+        cache: the JSON file of samples that the table is made from; the user's by default.
+        seconds: how long the two models are timed, in turn.
+        options: what `plan` takes besides the budget.
+
+    Raises:
+        BudgetError: it does not; what was measured is named.
+    """
+    table = latency_table(graph, runtime=runtime, batch=batch, threads=threads, cache=cache)
+    least = _smallest(graph, stats, 0.0, table, options)
+    made = plan(graph, stats, latency=least, table=table, **options)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = write_for(graph.model, runtime, Path(folder))
+        smaller = _written(graph, made, runtime, Path(folder))
+        times = _raced(graph, whole, smaller, runtime, batch, threads, seconds)
+    trial = Trial(least, ratio(times["whole"], times["cut"]))
+    _best(share, [(trial, made, times)], table, runtime)
+
+
+def _raced(
+    graph: Graph,
+    whole: Path,
+    smaller: Path,
+    runtime: str,
+    batch: int,
+    threads: int,
+    seconds: float,
+) -> dict[str, Latency]:
+    return race(
+        {"whole": whole, "cut": smaller},
+        batch=batch,
+        threads=threads,
+        seconds=seconds,
+        open_length=graph.open_length or 1,
+        runtime=runtime,
+        openings=OPENINGS,
+    )
 
 
 def _smallest(
@@ -209,10 +265,11 @@ def _best(
     )
 
 
-def _written(model: keras.Model, runtime: str, folder: Path) -> Path:
+def _written(graph: Graph, made: Plan, runtime: str, folder: Path) -> Path:
+    """Carry out a plan, and write what comes of it for a runtime."""
     cut = folder / "cut"
     cut.mkdir(exist_ok=True)
-    return write_for(model, runtime, cut)
+    return write_for(rebuild(graph, made.keep(graph)), runtime, cut)
 
 
 class _Search:

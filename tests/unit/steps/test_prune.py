@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from secateur.cost.cost import Latency
 from secateur.data.read import read
 from secateur.errors import BudgetError, DataError, ModelError, PlanError, RecipeError
 from secateur.graph.trace import trace
+from secateur.steps import timed
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
@@ -174,13 +176,42 @@ def test_rewinding_by_rounds_trains_in_between(model, data, tmp_path):
     assert names == ["rewound 1/2", "trained 1/2", "rewound 2/2"]
 
 
-def test_weights_of_another_model_are_refused(model, data, tmp_path):
+def test_weights_of_another_model_are_refused_before_any_cut(model, data, tmp_path, untouched):
     i = keras.Input((8,))
     keras.Model(i, layers.Dense(2)(i)).save(tmp_path / "other.keras")
-    with pytest.raises(PlanError, match="another model"):
-        Prune(macs=0.5, by="l2", rewind=tmp_path / "other.keras")(model, data)
+    for budget in ({"macs": 0.5}, {"max_drop": 1.0, "epochs": 1}):
+        with pytest.raises(PlanError, match="those of another model: .*kernel is") as refused:
+            Prune(**budget, by="l2", rewind=tmp_path / "other.keras")(model, data)
+        assert "other.keras" in str(refused.value)
     with pytest.raises(ModelError):
         Prune(macs=0.5, by="l2", rewind=tmp_path / "none.keras")(model, data)
+
+
+@pytest.fixture
+def untouched(monkeypatch):
+    """Let whatever is cut or trained be a failure."""
+
+    def fails(*_, **__):
+        raise AssertionError("a cut or a training")
+
+    for module in ("secateur.steps.prune", "secateur.steps.sensitivity"):
+        monkeypatch.setattr(f"{module}.cut", fails)
+    monkeypatch.setattr("secateur.steps.finetune.fit", fails)
+
+
+@pytest.mark.parametrize("scope", ["global", "local", "isomorphic"])
+@pytest.mark.parametrize("budget", ["macs", "params", "bytes"])
+def test_a_budget_out_of_reach_is_refused_before_the_first_round(
+    model, data, untouched, budget, scope
+):
+    step = Prune(**{budget: 0.01}, by="l2", scope=scope, rounds=3, epochs=2)
+    with pytest.raises(BudgetError, match=f"{budget} cannot fall to 1.0% of the model"):
+        step(model, data)
+
+
+def test_training_between_rounds_without_data_is_refused_before_the_first(model, untouched):
+    with pytest.raises(DataError, match="between rounds needs data"):
+        Prune(macs=0.5, by="l2", rounds=2, epochs=1)(model)
 
 
 def test_a_criterion_on_inputs_needs_no_labels(model, data):
@@ -209,3 +240,50 @@ def test_a_latency_is_met_by_measuring_it(data):
 def test_a_runtime_that_is_not_known_is_refused():
     with pytest.raises(ModelError, match="no runtime 'onx'"):
         Prune(latency=0.5, runtime="onx")
+
+
+@pytest.fixture
+def clocked(monkeypatch):
+    """Let a call last as long as a model has parameters, and all but the given one a tenth more."""
+    seen = []
+
+    class Elements:
+        def cost(self, key, lengths):
+            return float(np.prod(lengths))
+
+    def race(models, **_):
+        sizes = {name: each.count_params() for name, each in models.items()}
+        seen.append(sizes["whole"])
+        scale = 1.0 if sizes["whole"] == clocked.given else 1.1
+        sizes["whole"] *= scale
+        sizes["cut"] *= 1.1
+        return {
+            name: Latency(
+                runtime="onnxruntime", batch=1, threads=1, median_ms=size, p95_ms=size, runs=1
+            )
+            for name, size in sizes.items()
+        }
+
+    def clocked(model):
+        clocked.given = model.count_params()
+        return seen
+
+    monkeypatch.setattr(timed, "race", race)
+    monkeypatch.setattr(timed, "write_for", lambda model, *_: model)
+    monkeypatch.setattr(timed, "latency_table", lambda *_, **__: Elements())
+    return clocked
+
+
+def test_a_latency_in_rounds_is_a_share_of_that_of_the_given_model(model, data, clocked):
+    seen = clocked(model)
+    step = Prune(latency=0.4, by="l2", round_to=1, rounds=2)
+    result = step(model, data)
+    assert set(seen) == {model.count_params()}
+    assert result.model.count_params() * 1.1 <= 0.4 * model.count_params()
+    assert [plan.asked["latency"] for plan in result.plans] == pytest.approx([0.4**0.5, 0.4])
+
+
+def test_a_latency_out_of_reach_is_refused_before_the_first_round(model, data, clocked, untouched):
+    clocked(model)
+    with pytest.raises(BudgetError, match="best that was measured"):
+        Prune(latency=0.02, by="l2", rounds=3, epochs=2)(model, data)
