@@ -74,7 +74,7 @@ class Prune:
             Lottery Ticket Hypothesis"); it is not healed.
         heal: whether to heal after each cut.
         samples: how many training rows criteria and healing see.
-        seed: which rows these are.
+        seed: which rows these are, and what `random` chooses.
     """
 
     macs: float | None = None

@@ -82,6 +82,14 @@ def test_the_same_seed_gives_the_same_plan(model, data):
     assert one == other
 
 
+def test_chance_follows_the_seed(model):
+    one, again, other = (
+        Prune(macs=0.5, by="random", round_to=4, seed=seed)(model).plan for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one.cuts != other.cuts
+
+
 def test_without_data_weights_decide_and_healing_is_skipped_aloud(model):
     result = Prune(macs=0.5, round_to=4, by="l2")(model)
     assert [stage.name for stage in result.stages] == ["cut"]
@@ -180,7 +188,7 @@ def test_weights_of_another_model_are_refused_before_any_cut(model, data, tmp_pa
     i = keras.Input((8,))
     keras.Model(i, layers.Dense(2)(i)).save(tmp_path / "other.keras")
     for budget in ({"macs": 0.5}, {"max_drop": 1.0, "epochs": 1}):
-        with pytest.raises(PlanError, match="those of another model: .*kernel is") as refused:
+        with pytest.raises(PlanError, match=r"those of another model: .*kernel is") as refused:
             Prune(**budget, by="l2", rewind=tmp_path / "other.keras")(model, data)
         assert "other.keras" in str(refused.value)
     with pytest.raises(ModelError):
