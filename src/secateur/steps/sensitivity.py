@@ -14,6 +14,7 @@ from secateur.graph.trace import trace
 from secateur.graph.weights import to_numpy
 from secateur.planning.criteria import Criterion, criterion, needed
 from secateur.planning.options import held_by, kinds_of, sparing
+from secateur.planning.scoring import scores_of
 from secateur.planning.sensitivity import Sensitivity, alone
 from secateur.steps.asked import check_dataset
 from secateur.steps.cutting import cut
@@ -60,7 +61,8 @@ def sensitivity(
         order of the model. The loss is the cross-entropy or the mean squared error.
 
     Raises:
-        PlanError: nothing can be removed, or a pattern matches nothing.
+        PlanError: nothing can be removed, a pattern matches nothing, or the criterion gives scores
+            that are no numbers.
         DataError: data is no Dataset.
         ModelError: a loss is not a number.
     """
@@ -71,7 +73,7 @@ def sensitivity(
     x, y = data.train.sample(samples, seed=seed)
     stats: Any = observe(graph, (x, y), needs=needed(rank), seed=seed)
     groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
-    scores = {group.name: np.asarray(rank(group, stats)) for group in groups}
+    scores = {group.name: scores_of(rank, group, stats) for group in groups}
     plans = alone(graph, scores, shares, round_to=round_to, floor=floor, held=held_by(graph, keep))
     split = data.validation if data.validation.rows else data.train
     judged = split.sample(samples, seed=seed)

@@ -132,8 +132,8 @@ def fit(
         The trained model (not compiled) and its curve.
 
     Raises:
-        DataError: data is no Dataset, there are no training rows, or files can no longer be read; the last good
-            checkpoint stays.
+        DataError: data is no Dataset, there are no training rows, or files can no longer be read;
+            the last good checkpoint stays.
         ModelError: the loss is no longer a number; the last good checkpoint stays.
         OutputError: a checkpoint cannot be written, or belongs to another training.
     """

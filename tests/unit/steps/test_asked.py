@@ -41,7 +41,9 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("data", [ROWS, ROWS[0], {"x": 1}, "rows.csv"], ids=lambda data: type(data).__name__)
+@pytest.mark.parametrize(
+    "data", [ROWS, ROWS[0], {"x": 1}, "rows.csv"], ids=lambda data: type(data).__name__
+)
 @pytest.mark.parametrize("step", STEPS, ids=range(len(STEPS)))
 def test_data_that_is_no_dataset_is_refused(model, step, data):
     with pytest.raises(DataError, match=f"Dataset, received {type(data).__name__}"):

@@ -124,6 +124,19 @@ def test_a_search_without_data_is_refused(model):
         Prune(macs=0.5, sensitivity=True)(model)
 
 
+def test_scores_that_are_no_numbers_are_refused_by_criterion_and_group(model, data):
+    def broken(group, stats):
+        return np.where(np.arange(len(group)) == 3, np.nan, 1.0)
+
+    for step in (
+        lambda: sensitivity(model, data, by=broken),
+        lambda: Prune(macs=0.5, by=broken, sensitivity=True)(model, data),
+        lambda: Prune(max_drop=1.0, by=broken)(model, data),
+    ):
+        with pytest.raises(PlanError, match=r"^one: .* 'broken' gave 1 that are not finite"):
+            step()
+
+
 def test_plans_of_a_search_are_ordinary(model, data):
     result = Prune(max_drop=5.0, round_to=4, trials=2)(model, data)
     assert Plan.from_json(result.plan.to_json()) == result.plan
