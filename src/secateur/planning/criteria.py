@@ -98,7 +98,7 @@ def criterion(by: str | Criterion) -> Criterion:
     """
     if callable(by):
         return by
-    if by not in CRITERIA:
+    if not isinstance(by, str) or by not in CRITERIA:
         raise PlanError(
             f"there is no criterion {by!r}.",
             mend=f"Use one of {', '.join(CRITERIA)}, or pass a function (group, stats) -> scores.",

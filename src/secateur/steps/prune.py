@@ -17,7 +17,7 @@ from secateur.planning.plan import Plan
 from secateur.planning.schedules import Schedule
 from secateur.planning.sensitivity import Sensitivity, calibrated
 from secateur.steps.asked import check_dataset
-from secateur.steps.budgets import METRICS, check, left_after_rounds
+from secateur.steps.budgets import METRICS, SEARCH, check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
@@ -206,6 +206,7 @@ class Prune:
 
         # After a last round the search trains itself.
         between: dict[str, Any] = {} if self.rounds > 1 else {"epochs": 0, "distill": False}
+        between |= {name: getattr(Prune, name) for name in SEARCH}
 
         def attempt(share: float) -> tuple[Result, float]:
             trial = replace(

@@ -17,6 +17,7 @@ from secateur.graph.graph import Graph
 from secateur.graph.rebuild import rebuild
 from secateur.planning.options import budget_of
 from secateur.planning.plan import Plan, plan
+from secateur.steps.asked import check_whole
 
 if TYPE_CHECKING:
     import keras
@@ -132,6 +133,7 @@ def plan_for_latency(
         MissingExtraError: the runtime is not installed.
     """
     budget_of(latency=share)
+    check_whole("latency", 1, batch=batch, threads=threads)
     table = latency_table(graph, runtime=runtime, batch=batch, threads=threads, cache=cache)
     search = _Search(share / reached)
     measured: list[tuple[Trial, Plan, dict[str, Latency]]] = []

@@ -108,11 +108,11 @@ def test_a_model_with_nothing_to_remove_is_an_error():
 @pytest.mark.parametrize(
     ("scores", "gave"),
     [
-        (np.zeros(3), r"array of shape \(3,\)"),
+        (np.zeros(3), r"an array of shape \(3,\)"),
         (np.full(16, np.nan), "16 that are not finite"),
         ("high", "a str"),
         ([[1], [2, 3]], "a list"),
-        (None, r"array of shape \(\)"),
+        (None, r"an array of shape \(\)"),
     ],
 )
 def test_a_criterion_must_give_one_finite_score_a_unit(model, scores, gave):

@@ -107,6 +107,60 @@ def test_a_bad_budget_is_refused(model, data, options):
         Prune(**options)(model, data)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"macs": "0.5"}, "macs must be a share"),
+        ({"macs": True}, "macs must be a share"),
+        ({"max_drop": "1"}, "max_drop is in points"),
+        ({"max_drop": True}, "max_drop is in points"),
+        ({"macs": 0.5, "rounds": 1.5}, "rounds must be a whole number from 1"),
+        ({"macs": 0.5, "rounds": 2, "epochs": "2"}, "epochs must be a whole number from 0"),
+        ({"macs": 0.5, "round_to": True}, "round_to must be a whole number from 1"),
+        ({"macs": 0.5, "samples": 0}, "samples must be a whole number from 1"),
+        ({"macs": 0.5, "samples": "many"}, "samples must be a whole number from 1"),
+        ({"macs": 0.5, "seed": -1}, "seed must be a whole number from 0"),
+        ({"latency": 0.5, "batch": 1.0}, "batch must be a whole number from 1"),
+        ({"latency": 0.5, "threads": None}, "threads must be a whole number from 1"),
+        ({"max_drop": 1.0, "trials": "few"}, "trials must be a whole number from 1"),
+        ({"macs": 0.5, "floor": "0.1"}, "floor must be a share"),
+        ({"macs": 0.5, "heal": "yes"}, "heal must be True or False"),
+        ({"macs": 0.5, "sensitivity": "no"}, "sensitivity must be True or False"),
+        ({"macs": 0.5, "keep": "hidden"}, "keep must be a tuple of patterns"),
+        ({"macs": 0.5, "keep": 3}, "keep must be a tuple of patterns"),
+        ({"macs": 0.5, "kinds": "channel"}, "kinds cannot be 'channel'"),
+        ({"macs": 0.5, "kinds": 5}, "kinds cannot be 5"),
+        ({"macs": 0.5, "by": ["l2"]}, r"no criterion \['l2'\]"),
+        ({"macs": 0.5, "rounds": 2, "schedule": ["cubic"]}, r"no schedule \['cubic'\]"),
+        ({"macs": 0.5, "rewind": 5}, "rewind must be the path"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(options, said):
+    with pytest.raises(PlanError, match=said):
+        Prune(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"macs": 0.5, "runtime": "openvino"}, "runtime is for a budget that is measured"),
+        ({"macs": 0.5, "batch": 64}, "batch is for a budget that is measured"),
+        ({"max_drop": 1.0, "threads": 2}, "threads is for a budget that is measured"),
+        ({"macs": 0.5, "metric": "auc"}, "metric is for a search"),
+        ({"macs": 0.5, "smallest": "params"}, "smallest is for a search"),
+        ({"latency": 0.5, "trials": 3}, "trials is for a search"),
+    ],
+)
+def test_an_argument_that_would_do_nothing_is_refused(options, said):
+    with pytest.raises(PlanError, match=said) as refused:
+        Prune(**options)
+    assert "Leave it out, or give" in str(refused.value)
+
+
+def test_a_search_by_latency_says_how_it_is_measured():
+    Prune(max_drop=1.0, smallest="latency", batch=8, threads=2, trials=3, metric="auc")
+
+
 def test_a_step_that_returns_its_input_is_a_defect(model, data):
     class Idle:
         def __call__(self, model, data=None):

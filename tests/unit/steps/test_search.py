@@ -107,7 +107,7 @@ def test_curves_rise_and_healing_lowers_them(model, data):
         ({"max_drop": 1, "metric": "f1"}, "metric cannot be 'f1'"),
         ({"max_drop": 1, "metric": "r2"}, "has no r2"),
         ({"max_drop": 1, "smallest": "joy"}, "smallest cannot be 'joy'"),
-        ({"max_drop": 1, "trials": 0}, "trials must be at least 1"),
+        ({"max_drop": 1, "trials": 0}, "trials must be a whole number from 1"),
         ({"max_drop": 1, "macs": 0.5}, "exactly one budget"),
         ({"macs": 0.5, "sensitivity": True, "rounds": 2}, "one round alone"),
     ],
