@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from secateur.cli import out as sink
+from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
 from secateur.cli.labelled import Above, Header, Target, read_for
 from secateur.errors import OutputError, SecateurError
@@ -57,8 +58,7 @@ def export(
         "--above": above is not None,
         "--no-header": not header,
     }
-    for option in (name for name, there in given.items() if there and data is None):
-        raise SecateurError(f"{option} is of --data, and there is none.", mend="Give --data.")
+    refuse_without("--data", given, there=data is not None)
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise OutputError("it exists already.", where=out, mend="Name another folder.")
     prepare()

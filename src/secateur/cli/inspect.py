@@ -10,6 +10,7 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.about import about, is_secret, model_file, opened
+from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
 from secateur.cli.labelled import Above, Header, Target, read_for
 from secateur.cli.trusted import (
@@ -45,9 +46,27 @@ def inspect(
         bool,
         typer.Option("--sensitivity", help="Measure the loss as each group alone loses units."),
     ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            help="With --sensitivity: the criterion by which units of a group go; l2 by default.",
+        ),
+    ] = None,
+    round_to: Annotated[
+        int | None,
+        typer.Option(
+            "--round-to",
+            min=1,
+            help="With --sensitivity: widths that are left are multiples of this; 8 by default.",
+        ),
+    ] = None,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="With --sensitivity: how many rows are used.")
-    ] = 512,
+        int | None,
+        typer.Option(
+            "--samples", min=1, help="With --sensitivity: how many rows are used; 512 by default."
+        ),
+    ] = None,
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Time the model in ONNX Runtime.")
     ] = True,
@@ -62,6 +81,12 @@ def inspect(
     Of an artifact, what its manifest says comes first. Of a sealed one that is all there is, since
     its layers are read from a file and nothing of it is written.
     """
+    options: dict[str, Any] = {"by": by, "round_to": round_to, "samples": samples}
+    options = {name: value for name, value in options.items() if value is not None}
+    given = {f"--{name.replace('_', '-')}": True for name in options}
+    given |= {"--data": data is not None, "--target": target is not None}
+    given |= {"--above": above is not None, "--no-header": not header}
+    refuse_without("--sensitivity", given, there=sensitivity)
     if json:
         refuse_sealed(model, "Its layers are not read: `secateur open` it, or leave out --json.")
     asked = signer(signed_by, certificates)
@@ -77,6 +102,11 @@ def inspect(
             where="--sensitivity",
             mend="Give --data.",
         )
+    if by is not None:
+        # Before the model is read and timed.
+        from secateur.planning.criteria import criterion
+
+        criterion(by)
     prepare()
     with sink.waiting("tracing and timing" if latency else "tracing"):
         from secateur.cost.measure import measure
@@ -99,7 +129,7 @@ def inspect(
             from secateur.steps.sensitivity import sensitivity as measured
 
             rows = read_for(loaded, data, where=model, target=target, above=above, header=header)
-            curves = [asdict(each) for each in measured(loaded, rows, samples=samples)]
+            curves = [asdict(each) for each in measured(loaded, rows, **options)]
     sink.notes(notes)
     layers = _layers(graph)
     groups = [

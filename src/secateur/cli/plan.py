@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from secateur.cli import out as sink
+from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
 from secateur.cli.labelled import Above, Header, Target, read_for
 from secateur.errors import OutputError, PlanError
@@ -31,14 +32,22 @@ def plan(
         typer.Option("--latency", help="The share of the measured latency that may be left."),
     ] = None,
     runtime: Annotated[
-        str, typer.Option("--runtime", help="With --latency: onnxruntime, openvino or litert.")
-    ] = "onnxruntime",
+        str | None,
+        typer.Option(
+            "--runtime",
+            help="With --latency: onnxruntime, openvino or litert; onnxruntime by default.",
+        ),
+    ] = None,
     batch: Annotated[
-        int, typer.Option("--batch", min=1, help="With --latency: the rows of one call.")
-    ] = 1,
+        int | None,
+        typer.Option("--batch", min=1, help="With --latency: the rows of one call; 1 by default."),
+    ] = None,
     threads: Annotated[
-        int, typer.Option("--threads", min=1, help="With --latency: the threads of one call.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="With --latency: the threads of one call; 1 by default."
+        ),
+    ] = None,
     ratio: Annotated[
         float | None, typer.Option("--ratio", help="The share of the units that goes.")
     ] = None,
@@ -61,6 +70,9 @@ def plan(
     round_to: Annotated[
         int, typer.Option("--round-to", help="Widths that are left are multiples of this.")
     ] = 8,
+    floor: Annotated[
+        float, typer.Option("--floor", help="The smallest share of a group of units that stays.")
+    ] = 0.1,
     keep: Annotated[
         list[str] | None,
         typer.Option("--keep", help="Layers that stay as they are: a name or pattern. Repeatable."),
@@ -80,14 +92,30 @@ def plan(
     above: Above = None,
     header: Header = True,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="With --data: how many rows are looked at.")
-    ] = 512,
+        int | None,
+        typer.Option(
+            "--samples", min=1, help="With --data: how many rows are looked at; 512 by default."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="A file to write the plan to.", metavar="FILE")
     ] = None,
 ) -> None:
     """Show what would go, from where, and what it would save. Nothing is changed."""
+    timing: dict[str, Any] = {"runtime": runtime, "batch": batch, "threads": threads}
+    timing = {name: value for name, value in timing.items() if value is not None}
+    refuse_without("--latency", {f"--{name}": True for name in timing}, there=latency is not None)
+    refuse_without(
+        "--data",
+        {
+            "--target": target is not None,
+            "--above": above is not None,
+            "--no-header": not header,
+            "--samples": samples is not None,
+        },
+        there=data is not None,
+    )
     if out is not None and out.exists():
         raise OutputError("the file exists already.", where=out, mend="Name another file.")
     prepare()
@@ -123,18 +151,19 @@ def plan(
         if needs - {"weights"}:
             assert data is not None
             dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
-            x, y = dataset.train.sample(samples)
+            x, y = dataset.train.sample(samples or 512)
             rows = (x, y) if needs_labels(rank) else x
         stats = observe(graph, rows, needs=needs)
         options: dict[str, Any] = {
             "by": by,
             "scope": scope,
             "round_to": round_to,
+            "floor": floor,
             "keep": tuple(keep or ()),
             "kinds": None if kinds is None else tuple(kind.strip() for kind in kinds.split(",")),
         }
         if latency is not None:
-            timed = plan_for_latency(graph, stats, latency, runtime, batch, threads, **options)
+            timed = plan_for_latency(graph, stats, latency, **timing, **options)
             made, notes = timed.plan, (*notes, timed.note)
         else:
             made = decide(graph, stats, **shares, **options)

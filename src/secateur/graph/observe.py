@@ -41,6 +41,7 @@ class Stats:
         activations: what each weight multiplies and what comes of it.
         moments: by group, the second moments of its units for each weight that reads them; groups
             that are too wide for it have none.
+        seed: that of what is random, for criteria that are.
     """
 
     weights: Mapping[str, np.ndarray]
@@ -49,6 +50,7 @@ class Stats:
     fisher: Mapping[str, np.ndarray] = field(default_factory=dict)
     activations: Activations | None = None
     moments: Mapping[str, list[Moments]] | None = None
+    seed: int = 0
 
     @property
     def gathered(self) -> frozenset[str]:
@@ -83,8 +85,8 @@ def observe(
             - `activations`, from inputs: the mean size, the share of zeros and the mean square;
             - `moments`, from inputs: the products of units.
         batch_size: rows that a gradient is averaged over before it is squared for `taylor`.
-        seed: for what is random inside the model (dropout), and for which places of large tensors
-            moments are summed over.
+        seed: for what is random inside the model (dropout), for which places of large tensors
+            moments are summed over, and for the criterion `random`.
 
     Raises:
         PlanError: nothing of that name can be gathered.
@@ -100,7 +102,7 @@ def observe(
         )
     weights = {key: to_numpy(variable) for key, variable in graph.variables.items()}
     if not set(needs) - {"weights"}:
-        return Stats(weights)
+        return Stats(weights, seed=seed)
     x, y = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
     labelled = [name for name in FROM_LABELS if name in needs]
     if x is None or (labelled and y is None):
@@ -110,7 +112,7 @@ def observe(
         activations, moments = gather(graph, x, moments="moments" in needs, seed=seed)
     taylor = _taylor(graph, x, y, batch_size, seed) if "taylor" in needs else {}
     fisher = _fisher(graph, x, y, seed) if "fisher" in needs else {}
-    return Stats(weights, taylor, len(tree.flatten(x)[0]), fisher, activations, moments)
+    return Stats(weights, taylor, len(tree.flatten(x)[0]), fisher, activations, moments, seed)
 
 
 def _refuse(labelled: list[str], others: list[str]) -> None:

@@ -69,8 +69,8 @@ def obd(group: GroupLike, stats: StatsLike) -> np.ndarray:
 
 
 def random(group: GroupLike, stats: StatsLike) -> np.ndarray:
-    """Chance, seeded by the group's name: what every other criterion has to beat."""
-    rng = np.random.default_rng(zlib.crc32(group.name.encode()))
+    """Chance, by the seed and the group's name: what every other criterion has to beat."""
+    rng = np.random.default_rng([zlib.crc32(group.name.encode()), stats.seed])
     return group.breadth * rng.random(len(group))
 
 
@@ -98,7 +98,7 @@ def criterion(by: str | Criterion) -> Criterion:
     """
     if callable(by):
         return by
-    if by not in CRITERIA:
+    if not isinstance(by, str) or by not in CRITERIA:
         raise PlanError(
             f"there is no criterion {by!r}.",
             mend=f"Use one of {', '.join(CRITERIA)}, or pass a function (group, stats) -> scores.",

@@ -65,7 +65,7 @@ def check_options(scope: str, round_to: int, floor: float) -> None:
             where="round_to",
             mend="8 suits CPU runtimes; 1 allows every width.",
         )
-    if not 0 <= floor < 1:
+    if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 <= floor < 1:
         raise PlanError(
             f"floor must be a share from 0 to below 1, received {floor!r}.",
             where="floor",

@@ -28,7 +28,7 @@ from secateur.planning.options import (
     pins_of,
     sparing,
 )
-from secateur.planning.scoring import adds_up
+from secateur.planning.scoring import adds_up, name_of, scores_of
 
 _NOT_A_PLAN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
@@ -268,13 +268,13 @@ def plan(
     if missing:
         labels, names = needs_labels(rank), ", ".join(map(repr, sorted(needed(rank))))
         raise PlanError(
-            f"{_name(by)} needs {', '.join(sorted(missing))}, which was not gathered.",
+            f"{name_of(by)} needs {', '.join(sorted(missing))}, which was not gathered.",
             mend=f"Pass data {'with labels' if labels else '(no labels are needed)'}: "
             f"observe(graph, {'(x, y)' if labels else 'x'}, needs={{{names}}}).",
         )
     held = held_by(graph, keep)
     groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
-    scores = {group.name: _scores(rank, group, stats) for group in groups}
+    scores = {group.name: scores_of(rank, group, stats) for group in groups}
     paper = allocation.Shrinking(
         graph,
         groups,
@@ -304,7 +304,9 @@ def plan(
     pins = pins_of(graph, allowed)
     allocation.check_budget(paper, limit, name, pins)
     allocation.give_back(paper, limit)
-    return _finished(graph, paper, {name: 1 - share if name == "ratio" else share}, _name(by), pins)
+    return _finished(
+        graph, paper, {name: 1 - share if name == "ratio" else share}, name_of(by), pins
+    )
 
 
 def _finished(
@@ -335,18 +337,6 @@ def _finished(
     )
 
 
-def _scores(rank: Criterion, group: Any, stats: Any) -> np.ndarray:
-    scores = np.asarray(rank(group, stats), dtype=np.float64)
-    if scores.shape != (len(group),) or not np.isfinite(scores).all():
-        raise PlanError(
-            f"a criterion must give one finite score a unit; for {len(group)} units it gave "
-            f"{'values that are not finite' if scores.shape == (len(group),) else scores.shape}.",
-            where=group.name,
-            mend="Return an array of shape (len(group),).",
-        )
-    return scores
-
-
 def _price(graph: Any, name: str, table: allocation.Price | None) -> allocation.Price | None:
     if name == "ratio":
         return None
@@ -365,7 +355,3 @@ def _bytes_of(variable: Any) -> float:
     """Return the bytes of an element; NumPy has no bfloat16 of its own."""
     name = str(variable.dtype)
     return 2.0 if name == "bfloat16" else float(np.dtype(name).itemsize)
-
-
-def _name(by: str | Criterion) -> str:
-    return by if isinstance(by, str) else getattr(by, "__name__", type(by).__name__)

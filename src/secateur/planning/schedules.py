@@ -72,7 +72,7 @@ def schedule(by: str | Schedule) -> Schedule:
     """
     if callable(by):
         return by
-    if by not in SCHEDULES:
+    if not isinstance(by, str) or by not in SCHEDULES:
         raise PlanError(
             f"there is no schedule {by!r}.",
             where="schedule",

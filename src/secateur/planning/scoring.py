@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from secateur.errors import PlanError
+
 
 class PartLike(Protocol):
     """An axis of a weight that a group lives on: for each position, the unit or -1."""
@@ -38,6 +40,7 @@ class StatsLike(Protocol):
     # Of `secateur.graph.activations` and `secateur.graph.moments`.
     activations: Any
     moments: Any
+    seed: int
 
 
 Criterion = Callable[[GroupLike, StatsLike], np.ndarray]
@@ -73,6 +76,36 @@ def adds_up(criterion: Criterion) -> bool:
 def needs_labels(criterion: Criterion) -> bool:
     """Say whether what a criterion reads is made from labels, and not from inputs alone."""
     return bool(needed(criterion) & LABELLED)
+
+
+def name_of(by: str | Criterion) -> str:
+    """Return what a criterion is called."""
+    return by if isinstance(by, str) else getattr(by, "__name__", type(by).__name__)
+
+
+def scores_of(by: Criterion, group: GroupLike, stats: StatsLike) -> np.ndarray:
+    """Return what a criterion gives for a group, one finite score a unit.
+
+    Raises:
+        PlanError: it gives anything else; the criterion and the group are named.
+    """
+    given = by(group, stats)
+    try:
+        scores = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        gave = f"a {type(given).__name__}"
+    else:
+        if scores.shape == (len(group),) and np.isfinite(scores).all():
+            return scores
+        gave = f"an array of shape {scores.shape}"
+        if scores.shape == (len(group),):
+            gave = f"{np.count_nonzero(~np.isfinite(scores))} that are not finite"
+    raise PlanError(
+        f"a criterion must give one finite score a unit; for {len(group)} units {name_of(by)!r} "
+        f"gave {gave}.",
+        where=group.name,
+        mend="Return an array of finite numbers, of shape (len(group),).",
+    )
 
 
 def normalised(scores: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from secateur.errors import PlanError
 from secateur.planning.budget import Shrinking
 from secateur.planning.criteria import Criterion, GroupLike, StatsLike
 from secateur.planning.plan import GroupCut, Plan
+from secateur.planning.scoring import name_of, scores_of
 
 # What units are told apart by where the loss does not rise, beside the steepest rise.
 LEAST = 1e-3
@@ -118,7 +119,7 @@ def calibrated(by: Criterion, curves: Iterable[Sensitivity]) -> Criterion:
     known = {name: curve for curve in curves for name in curve.members}
 
     def scores(group: GroupLike, stats: StatsLike) -> np.ndarray:
-        ranked = np.asarray(by(group, stats), dtype=np.float64)
+        ranked = scores_of(by, group, stats)
         curve = known.get(group.name)
         if curve is None:
             return ranked
@@ -133,7 +134,7 @@ def calibrated(by: Criterion, curves: Iterable[Sensitivity]) -> Criterion:
         found[np.argsort(ranked, kind="stable")] = rises
         return found
 
-    scores.__name__ = f"{getattr(by, '__name__', type(by).__name__)}, as measured"
+    scores.__name__ = f"{name_of(by)}, as measured"
     scores.needs = getattr(by, "needs", frozenset())  # type: ignore[attr-defined]
     scores.additive = True  # type: ignore[attr-defined]
     return scores

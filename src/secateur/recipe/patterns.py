@@ -21,6 +21,13 @@ def to_pattern(text: object) -> Pattern:
         RecipeError: it stands for none.
         PlanError: its numbers make no pattern.
     """
+    if isinstance(text, int):
+        # Of values that were read by other means than a recipe file.
+        raise RecipeError(
+            f"{text!r} is no pattern of zeros.",
+            mend='Put it into quotes, as "2:4": YAML may read 2:4 as a number to the base of '
+            "sixty.",
+        )
     text = str(text).strip()
     if text in ("unstructured", "global"):
         return Unstructured("global" if text == "global" else "local")

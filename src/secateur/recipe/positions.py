@@ -21,6 +21,19 @@ _MOST_PLACES = 100_000
 _NOT_YAML = (yaml.YAMLError, ValueError, OverflowError, RecursionError)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as it is read safely, but that 2:4 is a text.
+
+    YAML 1.1 takes it for a number to the base of sixty, 124; YAML 1.2 does not.
+    """
+
+    def construct_yaml_int(self, node: Any) -> Any:
+        return node.value if ":" in node.value else super().construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
 @dataclass(frozen=True)
 class Positions:
     """Where each key of a file stands.
@@ -63,7 +76,7 @@ def read_yaml(path: Path) -> tuple[Any, Positions]:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"the recipe cannot be read: {error}.", where=path) from None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             raise RecipeError(
@@ -99,7 +112,7 @@ def set_value(tree: Any, change: str) -> None:
         )
     keys = path.strip().split(".")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except _NOT_YAML:
         raise RecipeError(
             f"the value {text!r} is not YAML.", where=f"--set {path}", mend="Put it into quotes."

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from collections.abc import Collection, Iterable
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from secateur.errors import DataError, PlanError
 
@@ -42,6 +46,26 @@ def check_whole(step: str, least: int, **given: Any) -> None:
             )
 
 
+def check_flags(step: str, **given: Any) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        PlanError: naming it.
+    """
+    for name, value in given.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise PlanError(
+                f"{name} must be True or False, received {value!r}.",
+                where=f"{step}.{name}",
+                mend="Give one of them.",
+            )
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is a number that there is, and not one of truth."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def check_names(step: str, **given: Any) -> None:
     """Refuse one text where a tuple of patterns is meant: its letters would be taken for them.
 
@@ -49,9 +73,36 @@ def check_names(step: str, **given: Any) -> None:
         PlanError: naming it.
     """
     for name, value in given.items():
-        if isinstance(value, str):
+        several = isinstance(value, Collection) and not isinstance(value, str)
+        if not several or not all(isinstance(each, str) for each in value):
+            like = value if isinstance(value, str) else "conv*"
             raise PlanError(
                 f"{name} must be a tuple of patterns, received {value!r}.",
                 where=f"{step}.{name}",
-                mend=f"Write {name}=({value!r},).",
+                mend=f"Write {name}=({like!r},).",
+            )
+
+
+def check_idle(
+    step: Any, name: str, arguments: Iterable[str], why: str, mend: str, *, idle: bool
+) -> None:
+    """Refuse arguments that differ from their defaults where they would do nothing.
+
+    Args:
+        step: a dataclass.
+        name: the name of the step.
+        arguments: of the step.
+        why: the end of a sentence that begins with the argument, such as "is for a latency".
+        mend: what to do but leaving the argument out, such as "give latency=0.5".
+        idle: whether they would do nothing.
+
+    Raises:
+        PlanError: naming the first.
+    """
+    for argument in arguments if idle else ():
+        if getattr(step, argument) != getattr(type(step), argument):
+            raise PlanError(
+                f"{argument} {why}.",
+                where=f"{name}.{argument}",
+                mend=f"Leave it out, or {mend}.",
             )

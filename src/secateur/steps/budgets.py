@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.cost.runtimes import check_runtime
@@ -10,12 +11,16 @@ from secateur.errors import BudgetError, PlanError
 from secateur.planning.criteria import criterion
 from secateur.planning.options import KINDS, budget_of, check_options
 from secateur.planning.schedules import schedule, share_at
+from secateur.steps.asked import check_flags, check_idle, check_names, check_whole, is_number
 
 if TYPE_CHECKING:
     from secateur.steps.prune import Prune
 
+STEP = "prune"
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "r2")
 SMALLEST = ("macs", "params", "bytes", "latency")
+# What a search within `max_drop` alone looks at.
+SEARCH = ("metric", "smallest", "trials")
 
 
 def check(step: Prune) -> None:
@@ -25,21 +30,23 @@ def check(step: Prune) -> None:
         BudgetError: there is no budget, more than one, or one out of range.
         PlanError: another argument is at fault.
     """
+    _check_types(step)
     named = [name for name, value in budgets_of(step).items() if value is not None]
     if len(named) != 1:
         raise BudgetError(
             f"exactly one budget is needed, received {', '.join(named) or 'none'}.",
-            where="prune",
+            where=STEP,
             mend=f"Give one of {', '.join(budgets_of(step))}.",
         )
     if named != ["max_drop"]:
         budget_of(**{named[0]: budgets_of(step)[named[0]]})
     criterion(step.by)
     check_options(step.scope, step.round_to, step.floor)
-    unknown = [kind for kind in step.kinds or () if kind not in KINDS]
+    _check_kinds(step)
     for wrong, name, what, mend in (
         (
-            step.max_drop is not None and not 0 <= step.max_drop < 100,
+            step.max_drop is not None
+            and not (is_number(step.max_drop) and 0 <= step.max_drop < 100),
             "max_drop",
             f"is in points, from 0 to below 100, received {step.max_drop!r}",
             "Use 1.0.",
@@ -62,9 +69,6 @@ def check(step: Prune) -> None:
             "is measured for one round alone",
             "Use rounds=1.",
         ),
-        (step.trials < 1, "trials", f"must be at least 1, received {step.trials}", "Use 7."),
-        (step.rounds < 1, "rounds", f"must be at least 1, received {step.rounds}", "Use 1."),
-        (step.epochs < 0, "epochs", f"must be at least 0, received {step.epochs}", "Use 0."),
         (
             step.epochs > 0 and step.rounds == 1 and step.max_drop is None,
             "epochs",
@@ -77,8 +81,6 @@ def check(step: Prune) -> None:
             "is for the epochs between two rounds, and there are none",
             "Give epochs=5.",
         ),
-        (step.batch < 1, "batch", f"must be at least 1, received {step.batch}", "Use 1."),
-        (step.threads < 1, "threads", f"must be at least 1, received {step.threads}", "Use 1."),
         (
             step.schedule is not None and step.rounds == 1,
             "schedule",
@@ -93,20 +95,61 @@ def check(step: Prune) -> None:
             "takes the training back, so that it has to be trained before the next cut",
             "Give epochs=5.",
         ),
-        (step.samples < 1, "samples", f"must be at least 1, received {step.samples}", "Use 512."),
-        (
-            bool(unknown) or step.kinds == (),
-            "kinds",
-            f"cannot be {step.kinds!r}",
-            f"Kinds are {', '.join(KINDS)}.",
-        ),
     ):
         if wrong:
-            raise PlanError(f"{name} {what}.", where="prune", mend=mend)
-    if "latency" in (*named, step.smallest if named == ["max_drop"] else ""):
-        check_runtime(step.runtime)
+            raise PlanError(f"{name} {what}.", where=STEP, mend=mend)
+    _check_idle(step, named[0])
     if step.max_drop is None:
         left_after_rounds(step)
+
+
+def _check_types(step: Prune) -> None:
+    check_whole(STEP, 1, trials=step.trials, rounds=step.rounds, samples=step.samples)
+    check_whole(STEP, 1, batch=step.batch, threads=step.threads)
+    check_whole(STEP, 0, epochs=step.epochs, seed=step.seed)
+    check_flags(STEP, distill=step.distill, heal=step.heal)
+    if step.sensitivity is not None:
+        check_flags(STEP, sensitivity=step.sensitivity)
+    check_names(STEP, keep=step.keep)
+    if step.rewind is not None and not isinstance(step.rewind, (str, Path)):
+        raise PlanError(
+            f"rewind must be the path of a model's file, received {type(step.rewind).__name__}.",
+            where=f"{STEP}.rewind",
+            mend="Save the model early in its training: model.save('early.keras').",
+        )
+
+
+def _check_kinds(step: Prune) -> None:
+    kinds = step.kinds
+    if kinds is None:
+        return
+    if not isinstance(kinds, (tuple, list)) or not kinds or any(k not in KINDS for k in kinds):
+        raise PlanError(
+            f"kinds cannot be {kinds!r}.", where=STEP, mend=f"Kinds are {', '.join(KINDS)}."
+        )
+
+
+def _check_idle(step: Prune, budget: str) -> None:
+    """Refuse what would be passed over in silence."""
+    timed = budget == "latency" or (budget == "max_drop" and step.smallest == "latency")
+    if timed:
+        check_runtime(step.runtime)
+    check_idle(
+        step,
+        STEP,
+        ("runtime", "batch", "threads"),
+        "is for a budget that is measured, which latency is",
+        "give latency=0.5 as the budget",
+        idle=not timed,
+    )
+    check_idle(
+        step,
+        STEP,
+        SEARCH,
+        "is for a search of the smallest model within max_drop, which is not given",
+        "give max_drop=1.0 as the budget",
+        idle=budget != "max_drop",
+    )
 
 
 def budgets_of(step: Prune) -> dict[str, float | None]:
@@ -142,7 +185,7 @@ def left_after_rounds(step: Prune) -> tuple[str, list[float]]:
             raise PlanError(
                 f"the schedule {step.schedule!r} has round {number} of {step.rounds} remove "
                 "nothing.",
-                where="prune",
+                where=STEP,
                 mend="Use linear, cubic, cosine or exponential, or fewer rounds.",
             )
     return name, left

@@ -13,6 +13,7 @@ from secateur.errors import MissingExtraError, OutputError, PlanError, SecateurE
 from secateur.graph.trace import trace
 from secateur.graph.weights import to_numpy
 from secateur.models.save import save_model
+from secateur.steps.asked import check_dataset
 from secateur.steps.chain import chain
 from secateur.steps.explored import FILES, Explored, Tried, file_of, front_of
 from secateur.steps.objectives import Judge, check_objectives, judging, maximised, told
@@ -84,10 +85,11 @@ def explore(
     Raises:
         MissingExtraError: Optuna, or what a step needs, is not installed.
         PlanError: an objective means nothing for the task, or `build` gives no step.
-        DataError: there are no validation rows.
+        DataError: there are no validation rows, or data is no Dataset.
         OutputError: the study is of another model, data or objectives, in use, or not writable.
         Exception: whatever `build` or a step raises that is no refusal, with a note of the trial.
     """
+    check_dataset(data, "a search gives its steps", "explore")
     need_optuna()
     names = check_objectives(objectives)
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from secateur.cost.measure import measure
 from secateur.data.contract import counted
 from secateur.errors import DataError, RecipeError
+from secateur.steps.asked import check_dataset, is_number
 from secateur.steps.order import NOTHING
 from secateur.steps.result import Note, Result, Stage
-from secateur.steps.training import fit
+from secateur.steps.training import check_training, fit
 
 if TYPE_CHECKING:
     import keras
@@ -93,7 +94,7 @@ class FineTune:
             teacher: the model to learn from as well, with `distill=True`; it is untouched.
 
         Raises:
-            DataError: there is no data.
+            DataError: there is no data, or it is no Dataset.
             ModelError: the loss is no longer a number, or the teacher does not fit the model.
             RecipeError: there is no teacher, or one that is not asked for; or there are several
                 workers, and they cannot divide a batch.
@@ -102,6 +103,7 @@ class FineTune:
         """
         if data is None:
             raise DataError("fine-tuning needs data.", where="finetune", mend="Pass a Dataset.")
+        check_dataset(data, "fine-tuning learns from", "finetune")
         teaching = self._teaching(teacher)
         start = time.perf_counter()
         settings: dict[str, Any] = {
@@ -169,7 +171,8 @@ class FineTune:
 
 
 def _check(step: FineTune) -> None:
-    if isinstance(step.workers, bool) or step.workers < 1:
+    check_training(step.epochs, step.batch_size, step.learning_rate, step.patience)
+    if isinstance(step.workers, bool) or not isinstance(step.workers, int) or step.workers < 1:
         raise RecipeError(
             f"workers must be 1 or more, got {step.workers!r}.", where="finetune", mend="Use 2."
         )
@@ -186,7 +189,7 @@ def _check(step: FineTune) -> None:
         ("temperature", step.temperature, math.inf),
         ("alpha", step.alpha, 1.0),
     ):
-        if isinstance(value, bool) or not 0 < value <= most or math.isinf(value):
+        if not is_number(value) or not 0 < value <= most:
             raise RecipeError(
                 f"{name} must be above 0{' and at most 1' if most == 1 else ''}, got {value!r}.",
                 where="finetune",

@@ -102,6 +102,7 @@ def within_latency(
     batch: int = 1,
     threads: int = 1,
     open_length: int | None = None,
+    reached: float = 1.0,
     seconds: float = 4.0,
     most: int = 6,
 ) -> tuple[Made, Timing]:
@@ -123,6 +124,8 @@ def within_latency(
         batch: the rows of one call.
         threads: the threads that one call may use.
         open_length: stands in for lengths that the model leaves open.
+        reached: the share of the latency that what `attempt` makes smaller takes, as measured,
+            where that is not the model but one that it was cut from.
         seconds: how long the two models are timed, in turn, each time.
         most: how many are measured at the most.
 
@@ -131,7 +134,7 @@ def within_latency(
         ModelError: the runtime is not known, or cannot run the model.
         MissingExtraError: the runtime is not installed.
     """
-    search = Search(share)
+    search = Search(share / reached)
     measured: list[tuple[Trial, Made, dict[str, Latency]]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -146,7 +149,7 @@ def within_latency(
                 continue
             known = [trial.ratio for trial, each, _ in measured if alike(each, made)]
             if known:
-                search.measured(target, known[0])
+                search.measured(target, known[0] / reached)
                 continue
             times = race(
                 {"whole": whole, "smaller": write_for(build(made), runtime, own)},
@@ -159,7 +162,7 @@ def within_latency(
             )
             left = ratio(times["whole"], times["smaller"])
             measured.append((Trial(target, left), made, times))
-            search.measured(target, left)
+            search.measured(target, left / reached)
     within = [entry for entry in measured if entry[0].ratio <= share]
     if not within:
         best = min((trial.ratio for trial, _, _ in measured), default=1.0)

@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.cost.measure import measure
 from secateur.errors import DataError
-from secateur.graph.observe import observe
-from secateur.graph.trace import trace
 from secateur.models.load import load_model
-from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
-from secateur.planning.options import kinds_of
-from secateur.planning.plan import Plan, plan
+from secateur.planning.criteria import Criterion, criterion
+from secateur.planning.plan import Plan
 from secateur.planning.schedules import Schedule
 from secateur.planning.sensitivity import Sensitivity, calibrated
-from secateur.steps.budgets import check, left_after_rounds
+from secateur.steps.asked import check_dataset
+from secateur.steps.budgets import SEARCH, check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal
 from secateur.steps.judge import judged_by
 from secateur.steps.order import NOTHING, ZEROS
 from secateur.steps.result import Note, Result, Stage, joined, perform
+from secateur.steps.rounds import Rounds, check_same
 from secateur.steps.search import cheapest, notes_of
 from secateur.steps.sensitivity import sensitivity
-from secateur.steps.timed import TimedPlan, plan_for_latency
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +73,7 @@ class Prune:
             Lottery Ticket Hypothesis"); it is not healed.
         heal: whether to heal after each cut.
         samples: how many training rows criteria and healing see.
-        seed: which rows these are.
+        seed: which rows these are, and what `random` chooses.
     """
 
     macs: float | None = None
@@ -123,14 +121,19 @@ class Prune:
 
         Raises:
             BudgetError: the budget cannot be met.
-            PlanError: nothing can be removed.
-            DataError: the criterion needs data and there is none.
+            PlanError: nothing can be removed, or `rewind` names a file of another model.
+            DataError: the criterion needs data and there is none, or data is no Dataset.
         """
+        if data is not None:
+            check_dataset(data, "criteria and healing look at", "prune")
+        elif self.epochs:
+            raise DataError(
+                "training between rounds needs data.", where="prune", mend="Pass a Dataset."
+            )
         if self.max_drop is not None:
             return self._within_drop(model, data)
-        given = model
+        given, early = model, self._early(model)
         name, left = left_after_rounds(self)
-        early = None if self.rewind is None else load_model(self.rewind)
         rank, measured = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in measured]
         before = measure(model)
@@ -139,19 +142,17 @@ class Prune:
         curves: list[tuple[str, Curve]] = []
         x, y = (None, None) if data is None else data.train.sample(self.samples, seed=self.seed)
         reached = 1.0
-        again = len(left) > 1
-        widths = {group.name: len(group) for group in trace(model).groups} if again else {}
+        rounds = Rounds(self, model, x, y, rank, name, tuple(left))
         for number, target in enumerate(left, start=1):
             suffix = f" {number}/{len(left)}" if len(left) > 1 else ""
             # An earlier round may have left less than it was allowed to.
-            share = target / reached
-            if share >= 1:
+            if target >= reached:
                 notes.append(Note("prune", "skipped", f"round{suffix}: as little is left already"))
                 continue
             start = time.perf_counter()
-            made, timed = self._plan(model, x, y, rank, name, share, widths)
+            made, timed = rounds.plan(model, number, reached)
             whole, smaller = model, cut(model if early is None else early, made)
-            reached *= self._left(made, timed, name, whole, smaller)
+            reached = rounds.reached(made, timed, reached, whole, smaller)
             plans.append(made)
             notes += [
                 Note("prune", "done", f"{entry.change}, {entry.reason}", entry.group)
@@ -190,11 +191,13 @@ class Prune:
     def _within_drop(self, model: keras.Model, data: Dataset | None) -> Result:
         """Return the smallest model that is good enough, and what was tried."""
         judge, whole, metric = judged_by(model, data, self.metric, "prune")
+        self._early(model)
         rank, curves = self._ranked(model, data)
         notes = [Note("sensitivity", "done", str(curve), curve.group) for curve in curves]
 
         # After a last round the search trains itself.
         between: dict[str, Any] = {} if self.rounds > 1 else {"epochs": 0, "distill": False}
+        between |= {name: getattr(Prune, name) for name in SEARCH}
 
         def attempt(share: float) -> tuple[Result, float]:
             trial = replace(
@@ -213,6 +216,14 @@ class Prune:
         notes += notes_of(tried, share, named)
         tried = tuple(replace(each, chosen=each.share == share) for each in tried)
         return replace(result, notes=(*notes, *result.notes), sensitivities=curves, tried=tried)
+
+    def _early(self, model: keras.Model) -> keras.Model | None:
+        """Return the model whose weights are gone back to, if that is asked for."""
+        if self.rewind is None:
+            return None
+        early = load_model(self.rewind)
+        check_same(early, model, self.rewind)
+        return early
 
     def _tuned(self, model: keras.Model, data: Dataset | None, teacher: keras.Model) -> Result:
         step = FineTune(epochs=self.epochs, distill=self.distill, seed=self.seed)
@@ -246,67 +257,6 @@ class Prune:
             seed=self.seed,
         )
         return calibrated(criterion(self.by), curves), curves
-
-    def _plan(
-        self,
-        model: keras.Model,
-        x: Any,
-        y: Any,
-        by: str | Criterion,
-        budget: str,
-        share: float,
-        widths: dict[str, int],
-    ) -> tuple[Plan, TimedPlan | None]:
-        """Return the plan that leaves a share of the budget, and what was measured of it."""
-        graph = trace(model)
-        rank = criterion(by)
-        needs = needed(rank)
-        if needs - {"weights"} and x is None:
-            labels = " with labels" if needs_labels(rank) else ""
-            raise DataError(
-                f"the criterion {self.by!r} needs data{labels}, and none was given.",
-                where="prune",
-                mend="Pass a Dataset, or use by='l2'.",
-            )
-        rows = (x, y) if needs_labels(rank) else x
-        stats = observe(graph, rows, needs=needs, seed=self.seed)
-        options: dict[str, Any] = {
-            "by": by,
-            "scope": self.scope,
-            "round_to": self.round_to,
-            "floor": self.floor,
-            "keep": self.keep,
-            "kinds": self.kinds,
-            "widths": widths,
-        }
-        if budget == "latency":
-            timed = plan_for_latency(
-                graph, stats, share, self.runtime, self.batch, self.threads, **options
-            )
-            return timed.plan, timed
-        asked = 1 - share if budget == "ratio" else share
-        return plan(graph, stats, **{budget: asked}, **options), None
-
-    def _left(
-        self,
-        made: Plan,
-        timed: TimedPlan | None,
-        budget: str,
-        whole: keras.Model,
-        smaller: keras.Model,
-    ) -> float:
-        """Return the share of a budget that a plan really leaves."""
-        if timed is not None:
-            return timed.ratio
-        if budget == "bytes":
-            return measure(smaller).bytes / measure(whole).bytes
-        if budget == "ratio":
-            graph = trace(whole)
-            allowed = kinds_of(graph, self.kinds)
-            units = sum(len(group) for group in graph.groups if group.kind in allowed)
-            return 1 - sum(len(entry.remove) for entry in made.cuts) / units
-        counted = {"macs": "macs", "params": "parameters"}[budget]
-        return made.after[counted] / made.before[counted]
 
 
 def told(entry: Any) -> Note:

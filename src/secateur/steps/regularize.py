@@ -11,6 +11,7 @@ from secateur.cost.measure import measure
 from secateur.errors import DataError, PlanError
 from secateur.graph.trace import trace
 from secateur.planning.options import budget_of, check_options
+from secateur.steps.asked import check_dataset
 from secateur.steps.cutting import cut
 from secateur.steps.emptied import close, outputs
 from secateur.steps.healing import heal
@@ -123,11 +124,12 @@ class Regularize:
         Raises:
             BudgetError: the budget cannot be met.
             PlanError: nothing can be penalised or removed, or a pattern matches nothing.
-            DataError: there is no data.
+            DataError: there is no data, or it is no Dataset.
             ModelError: the model cannot be traced, or the training diverged.
         """
         if data is None:
             raise DataError("a penalty needs training.", where=STEP, mend="Pass a Dataset.")
+        check_dataset(data, "a penalty is trained on", STEP)
         start = time.perf_counter()
         graph = trace(model)
         before = measure(model)

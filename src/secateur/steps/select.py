@@ -21,6 +21,7 @@ from secateur.graph.trace import trace
 from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
 from secateur.planning.options import budget_of, check_options, held_by, kinds_of, sparing
 from secateur.planning.plan import Plan, plan
+from secateur.planning.scoring import scores_of
 from secateur.steps.asked import check_dataset, check_names, check_whole
 from secateur.steps.aware import Rounding
 from secateur.steps.gates import gates_by
@@ -170,7 +171,6 @@ class Select:
         """
         if data is None:
             raise DataError("selection is learned from data.", where=STEP, mend="Pass a Dataset.")
-        check_dataset(data, "selection is learned from", STEP)
         selecting, before = self._selecting(model, data)
         size = self.batch_size or default_batch_size(data.train.rows)
         selecting.steps, selecting.epochs = math.ceil(data.train.rows / size), self.epochs
@@ -253,6 +253,8 @@ class Select:
         self, model: keras.Model, data: Dataset | None
     ) -> tuple[Selecting, tuple[Note, ...]]:
         """Return what is to be trained, and notes of what was done to the model first."""
+        if data is not None:
+            check_dataset(data, "selection is learned from", STEP)
         name, share = self._budget()
         rounding, notes = None, ()
         if self._rounds and data is None:
@@ -344,7 +346,7 @@ class Select:
         found = {}
         for group in (sparing(each, self.keep) for each in graph.groups if each.kind in allowed):
             if group.name not in held and group.free.any():
-                place = np.argsort(np.argsort(rank(group, stats), kind="stable"))
+                place = np.argsort(np.argsort(scores_of(rank, group, stats), kind="stable"))
                 found[group.name] = low + (high - low) * (place + 0.5) / len(group)
         return found
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from secateur.errors import ModelError
+from secateur.errors import ModelError, PlanError
 from secateur.graph.observe import loss_for, observe
 from secateur.graph.trace import trace
 from secateur.graph.weights import to_numpy
 from secateur.planning.criteria import Criterion, criterion, needed
-from secateur.planning.options import held_by, kinds_of, sparing
+from secateur.planning.options import check_options, held_by, kinds_of, sparing
+from secateur.planning.scoring import scores_of
 from secateur.planning.sensitivity import Sensitivity, alone
+from secateur.steps.asked import check_dataset, check_names, check_whole, is_number
 from secateur.steps.cutting import cut
 from secateur.steps.healing import heal as healed_by
 
@@ -59,16 +61,30 @@ def sensitivity(
         order of the model. The loss is the cross-entropy or the mean squared error.
 
     Raises:
-        PlanError: nothing can be removed, or a pattern matches nothing.
+        PlanError: an option is wrong, nothing can be removed, a pattern matches nothing, or the
+            criterion gives scores that are no numbers.
+        DataError: data is no Dataset.
         ModelError: a loss is not a number.
     """
+    check_dataset(data, "sensitivity is measured on", "sensitivity")
+    check_whole("sensitivity", 1, samples=samples)
+    check_whole("sensitivity", 0, seed=seed)
+    check_names("sensitivity", keep=keep)
+    check_options("global", round_to, floor)
+    wrong = [share for share in shares if not (is_number(share) and 0 < share < 1)]
+    if wrong:
+        raise PlanError(
+            f"shares are numbers between 0 and 1, received {wrong[0]!r}.",
+            where="sensitivity.shares",
+            mend="0.5 is half of the units.",
+        )
     graph = trace(model)
     allowed = kinds_of(graph, kinds)
     rank = criterion(by)
     x, y = data.train.sample(samples, seed=seed)
     stats: Any = observe(graph, (x, y), needs=needed(rank), seed=seed)
     groups = [sparing(group, keep) for group in graph.groups if group.kind in allowed]
-    scores = {group.name: np.asarray(rank(group, stats)) for group in groups}
+    scores = {group.name: scores_of(rank, group, stats) for group in groups}
     plans = alone(graph, scores, shares, round_to=round_to, floor=floor, held=held_by(graph, keep))
     split = data.validation if data.validation.rows else data.train
     judged = split.sample(samples, seed=seed)

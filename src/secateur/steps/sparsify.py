@@ -19,11 +19,13 @@ from secateur.graph.trace import trace
 from secateur.graph.weights import copied, to_numpy
 from secateur.planning.patterns import Layout, NofM, Pattern, Unstructured
 from secateur.planning.rewiring import METHODS
-from secateur.planning.schedules import Schedule, one_shot, schedule, share_at
+from secateur.planning.schedules import Schedule, one_shot
+from secateur.steps.asked import check_dataset
 from secateur.steps.emptied import cut_empty
 from secateur.steps.masking import Masking, Settings, masks_for
 from secateur.steps.order import ZEROS
 from secateur.steps.result import Note, Result, Stage
+from secateur.steps.sparsities import settings_of
 from secateur.steps.training import Curve, fit
 from secateur.steps.zeros import STEP, counted, on_disk, on_the_clock
 
@@ -116,7 +118,7 @@ class Sparsify:
 
         Raises:
             PlanError: a pattern of names matches nothing, or no weight can be masked.
-            DataError: there is no data to train on.
+            DataError: there is no data to train on, or it is no Dataset.
             ModelError: the model cannot be traced, or the training diverged.
         """
         settings = self.settings()
@@ -126,6 +128,8 @@ class Sparsify:
                 where=STEP,
                 mend="Pass a Dataset, or mask without training: epochs=0.",
             )
+        if data is not None:
+            check_dataset(data, "masks are trained on", STEP)
         start = time.perf_counter()
         graph = trace(model)
         layouts = kernels_of(graph, self.keep, self.also)
@@ -207,80 +211,7 @@ class Sparsify:
 
     def settings(self) -> Settings:
         """Check the options, and return those that say how masks come about."""
-        _check_choice("method", self.method, ("gradual", *METHODS))
-        _check_choice("by", self.by, ("magnitude", "movement"))
-        gradual = self.method == "gradual"
-        every = self.every if self.every is not None else 10 if gradual else 100
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise _wrong("every", "a whole number of steps from 1", every, "Use 10.")
-        if not 0 < self.end <= 1:
-            raise _wrong("end", "a share of the training above 0", self.end, "Use 0.75.")
-        if not 0 < self.drop < 1:
-            raise _wrong("drop", "a share between 0 and 1", self.drop, "Use 0.3.")
-        if self.round_to < 1 or self.epochs < 0:
-            name, value = (
-                ("epochs", self.epochs) if self.epochs < 0 else ("round_to", self.round_to)
-            )
-            raise _wrong(name, "a whole number, not negative", value, "Give a larger one.")
-        if not gradual:
-            self._check_dynamic()
-        grows = schedule(self.schedule or "cubic")
-        if share_at(grows, 1.0) != 1:
-            raise PlanError(
-                f"the schedule ends at {share_at(grows, 1.0):g} of the sparsity, not at 1.",
-                where="schedule",
-                mend="Return 1 for progress 1, and lower sparsity instead.",
-            )
-        if self.by == "movement" and (not gradual or not self.epochs or share_at(grows, 0.0) > 0):
-            raise PlanError(
-                "weights have not moved before training, so movement cannot choose among them.",
-                where="by",
-                mend="Use by='magnitude', or a gradual method with epochs and schedule='cubic'.",
-            )
-        return Settings(
-            sparsity=self._share(),
-            pattern=self.pattern,
-            schedule=grows,
-            every=every,
-            end=self.end,
-            by=self.by,
-            method=self.method,
-            drop=self.drop,
-            seed=self.seed,
-            cut_empty=self.cut_empty,
-        )
-
-    def _check_dynamic(self) -> None:
-        if not isinstance(self.pattern, Unstructured):
-            raise PlanError(
-                f"{self.method} moves single weights, which breaks {self.pattern!r}.",
-                where="pattern",
-                mend="Use Unstructured(), or method='gradual'.",
-            )
-        if self.schedule is not None or not self.epochs:
-            raise PlanError(
-                f"{self.method} has all its zeros from the start and moves them in training; "
-                f"received {'a schedule' if self.epochs else 'epochs=0'}.",
-                where="schedule" if self.epochs else "epochs",
-                mend="Leave the schedule out." if self.epochs else "Give epochs.",
-            )
-
-    def _share(self) -> float:
-        fixed = self.pattern.fixed
-        if fixed is not None and self.sparsity in (None, fixed):
-            return fixed
-        if fixed is not None:
-            raise PlanError(
-                f"{self.pattern!r} has {fixed:.3g} of its weights zero, not {self.sparsity!r}.",
-                where="sparsity",
-                mend="Leave sparsity out, or choose another pattern.",
-            )
-        value = self.sparsity
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-            raise _wrong(
-                "sparsity", "a share between 0 and 1", value, "0.8 makes four of five zero."
-            )
-        return float(value)
+        return settings_of(self)
 
 
 def kernels_of(
@@ -357,14 +288,3 @@ def _told(plans: tuple[Plan, ...]) -> Note:
         return Note(STEP, "skipped", "no unit is empty, so nothing can be cut for real")
     told = ", ".join(f"{entry.group} {entry.change}" for plan in plans for entry in plan.cuts)
     return Note(STEP, "done", f"empty units cut for real: {told}")
-
-
-def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise PlanError(
-            f"there is no {name} {value!r}.", where=name, mend=f"Use one of {', '.join(known)}."
-        )
-
-
-def _wrong(name: str, wanted: str, value: object, mend: str) -> PlanError:
-    return PlanError(f"{name} must be {wanted}, received {value!r}.", where=name, mend=mend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secateur.cost.table import LatencyTable, latency_table
 from secateur.errors import BudgetError
@@ -12,7 +12,13 @@ from secateur.graph.graph import Graph
 from secateur.graph.rebuild import rebuild
 from secateur.planning.options import budget_of
 from secateur.planning.plan import Plan, plan
+from secateur.steps.asked import check_whole
 from secateur.steps.latency import Timing, within_latency
+
+if TYPE_CHECKING:
+    import keras
+
+_MEND = "Ask for less, or allow narrower layers (a smaller floor) or more kinds of units."
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ def plan_for_latency(
     batch: int = 1,
     threads: int = 1,
     *,
+    given: keras.Model | None = None,
+    reached: float = 1.0,
     cache: str | Path | None = None,
     seconds: float = 4.0,
     most: int = 6,
@@ -72,6 +80,9 @@ def plan_for_latency(
         runtime: `onnxruntime`, `openvino` or `litert`.
         batch: the rows of one call.
         threads: the threads that one call may use.
+        given: the model whose latency the share is of, where that is not the one to be planned
+            for but one that it was cut from.
+        reached: the share of its latency that the model takes, as measured.
         cache: the JSON file of samples that the table is made from; the user's by default.
         seconds: how long the two models are timed, in turn, each time.
         most: how many plans are measured at the most.
@@ -85,28 +96,77 @@ def plan_for_latency(
         MissingExtraError: the runtime is not installed.
     """
     budget_of(latency=share)
+    check_whole("latency", 1, batch=batch, threads=threads)
     table = latency_table(graph, runtime=runtime, batch=batch, threads=threads, cache=cache)
 
     def attempt(target: float) -> Plan:
         return plan(graph, stats, latency=target, table=table, **options)
 
     made, timing = within_latency(
-        graph.model,
+        graph.model if given is None else given,
         share,
         attempt,
         lambda made: rebuild(graph, made.keep(graph)),
         lambda refused: _smallest(graph, stats, refused, table, options),
-        mend="Ask for less, or allow narrower layers (a smaller floor) or more kinds of units.",
+        mend=_MEND,
         # The target is part of a plan.
         alike=lambda one, other: one.cuts == other.cuts,
         runtime=runtime,
         batch=batch,
         threads=threads,
         open_length=graph.open_length,
+        reached=reached,
         seconds=seconds,
         most=most,
     )
     return TimedPlan(replace(made, asked={"latency": share}), timing, table)
+
+
+def check_reach(
+    graph: Graph,
+    stats: Any,
+    share: float,
+    runtime: str = "onnxruntime",
+    batch: int = 1,
+    threads: int = 1,
+    *,
+    cache: str | Path | None = None,
+    seconds: float = 4.0,
+    **options: Any,
+) -> None:
+    """Refuse a share of the latency that the smallest model by the table does not meet, measured.
+
+    Args:
+        graph: a traced model; the model is untouched.
+        stats: what `observe` gathered for the criterion.
+        share: the share of the latency that may be left, between 0 and 1.
+        runtime: `onnxruntime`, `openvino` or `litert`.
+        batch: the rows of one call.
+        threads: the threads that one call may use.
+        cache: the JSON file of samples that the table is made from; the user's by default.
+        seconds: how long the two models are timed, in turn.
+        options: what `plan` takes besides the budget.
+
+    Raises:
+        BudgetError: it does not; what was measured is named.
+    """
+    table = latency_table(graph, runtime=runtime, batch=batch, threads=threads, cache=cache)
+    least = _smallest(graph, stats, 0.0, table, options)
+    made = plan(graph, stats, latency=least, table=table, **options)
+    within_latency(
+        graph.model,
+        share,
+        lambda _: made,
+        lambda made: rebuild(graph, made.keep(graph)),
+        lambda _: least,
+        mend=_MEND,
+        runtime=runtime,
+        batch=batch,
+        threads=threads,
+        open_length=graph.open_length,
+        seconds=seconds,
+        most=1,
+    )
 
 
 def _smallest(

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ from secateur.errors import DataError, RecipeError
 from secateur.graph.observe import loss_for
 from secateur.graph.weights import copied
 from secateur.machine import cores
+from secateur.steps.asked import check_dataset, is_number
 from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
 from secateur.steps.randomness import own_randomness, seed_layers, seeding
@@ -131,12 +133,13 @@ def fit(
         The trained model (not compiled) and its curve.
 
     Raises:
-        DataError: there are no training rows, or files can no longer be read; the last good
-            checkpoint stays.
+        DataError: data is no Dataset, there are no training rows, or files can no longer be read;
+            the last good checkpoint stays.
         ModelError: the loss is no longer a number; the last good checkpoint stays.
         OutputError: a checkpoint cannot be written, or belongs to another training.
     """
-    _check(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
+    check_training(epochs, batch_size, learning_rate, patience)
+    check_dataset(data, "a model is trained on", "fit")
     if data.train.rows == 0:
         raise DataError("there are no rows to train on.", where="train")
     start = time.perf_counter()
@@ -256,11 +259,27 @@ def _softened(loss: Any) -> keras.losses.Loss:
     return loss
 
 
-def _check(**values: Any) -> None:
-    for name, value in values.items():
-        if value is not None and not value > 0:
+def check_training(
+    epochs: Any, batch_size: Any = None, learning_rate: Any = 1.0, patience: Any = None
+) -> None:
+    """Refuse what is no number above zero, or no whole one where it counts.
+
+    Raises:
+        RecipeError: naming it.
+    """
+    counts = {"epochs": epochs, "batch_size": batch_size, "patience": patience}
+    for name, value in {**counts, "learning_rate": learning_rate}.items():
+        if value is None and name in ("batch_size", "patience"):
+            continue
+        if not is_number(value) or value <= 0:
             raise RecipeError(
-                f"{name} must be above 0, got {value}.", where=name, mend="Give a positive number."
+                f"{name} must be above 0, got {value!r}.",
+                where=name,
+                mend="Give a positive number.",
+            )
+        if name in counts and not isinstance(value, Integral):
+            raise RecipeError(
+                f"{name} must be a whole number, got {value!r}.", where=name, mend="Round it."
             )
 
 

@@ -113,6 +113,17 @@ def test_inspect_measures_how_much_each_group_matters(secateur, model, photos):
     )
     assert code == 0
     assert "loss as cut" in told
+    asked = ("inspect", model, "--no-latency", "--sensitivity", "--data", photos, "--json")
+    found = [
+        json.loads(secateur(*asked, *more)[1])["sensitivity"]
+        for more in ((), ("--by", "activation", "--round-to", "1"))
+    ]
+    assert [[each["removed"] for each in curves] for curves in found] == [
+        [[8], [8]][: len(found[0])],
+        [[4, 8, 12], [4, 8, 12]][: len(found[1])],
+    ]
+    code, _, err = secateur(*asked, "--by", "l7")
+    assert (code, "no criterion 'l7'" in one_line(err)) == (2, True)
     code, _, err = secateur("inspect", model, "--sensitivity")
     assert code == 2
     assert "--data" in one_line(err)
@@ -127,6 +138,10 @@ def test_plan_changes_nothing_and_can_be_kept(secateur, model, tmp_path):
     code, told, _ = secateur("plan", model, "--macs", "0.6", "--json")
     assert json.loads(told) == json.loads((tmp_path / "plans" / "plan.json").read_text())
     assert secateur("plan", model, "--macs", "0.6", "--kinds", "channel")[0] == 0
+    code, _, err = secateur("plan", model, "--macs", "0.6", "--floor", "0.9")
+    assert (code, "smallest allowed width" in one_line(err)) == (2, True)
+    code, _, err = secateur("plan", model, "--macs", "0.6", "--floor", "2")
+    assert (code, "floor must be a share" in one_line(err)) == (2, True)
     code, _, err = secateur("plan", model, "--macs", "0.6", "--kinds", "channel, block")
     assert code == 2
     assert "no unit of kind 'block'" in one_line(err)

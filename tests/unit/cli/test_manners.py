@@ -103,3 +103,36 @@ def test_the_way_on_names_the_modules_too():
 def test_an_option_of_data_without_data_is_refused(secateur, words):
     code, _, err = secateur("export", "none.keras", "out", *words)
     assert (code, words[0] in err, "Give --data" in err) == (2, True, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--by", "l1"),
+        ("--round-to", "4"),
+        ("--samples", "9"),
+        ("--data", "rows.csv"),
+        ("--target", "y"),
+        ("--above", "3"),
+        ("--no-header",),
+    ],
+)
+def test_an_option_of_sensitivity_without_it_is_refused(secateur, words):
+    code, _, err = secateur("inspect", "none.keras", *words)
+    assert (code, words[0] in err, "Give --sensitivity" in err) == (2, True, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (("--runtime", "openvino"), "--latency"),
+        (("--batch", "8"), "--latency"),
+        (("--threads", "2"), "--latency"),
+        (("--samples", "9"), "--data"),
+        (("--target", "y"), "--data"),
+        (("--no-header",), "--data"),
+    ],
+)
+def test_an_option_of_a_plan_that_would_do_nothing_is_refused(secateur, words, needed):
+    code, _, err = secateur("plan", "none.keras", "--macs", "0.5", *words)
+    assert (code, words[0] in err, f"Give {needed}" in err) == (2, True, True)

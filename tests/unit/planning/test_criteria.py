@@ -49,6 +49,8 @@ def test_random_is_the_same_every_time(small):
     stats = observe(small)
     assert criteria.random(group, stats).tolist() == criteria.random(group, stats).tolist()
     assert len(set(criteria.random(group, stats))) == 3
+    others = observe(small, seed=1)
+    assert criteria.random(group, stats).tolist() != criteria.random(group, others).tolist()
 
 
 def test_a_name_that_is_none_lists_those_that_are():

@@ -105,10 +105,22 @@ def test_a_model_with_nothing_to_remove_is_an_error():
         planned(keras.Model(i, layers.Dense(2)(i)), macs=0.5)
 
 
-@pytest.mark.parametrize("scores", [np.zeros(3), np.full(16, np.nan)])
-def test_a_criterion_must_give_one_finite_score_a_unit(model, scores):
-    with pytest.raises(PlanError, match="one finite score a unit"):
-        planned(model, macs=0.5, by=lambda group, stats: scores)
+@pytest.mark.parametrize(
+    ("scores", "gave"),
+    [
+        (np.zeros(3), r"an array of shape \(3,\)"),
+        (np.full(16, np.nan), "16 that are not finite"),
+        ("high", "a str"),
+        ([[1], [2, 3]], "a list"),
+        (None, r"an array of shape \(\)"),
+    ],
+)
+def test_a_criterion_must_give_one_finite_score_a_unit(model, scores, gave):
+    def mine(group, stats):
+        return scores
+
+    with pytest.raises(PlanError, match=f"one finite score a unit; for .* 'mine' gave {gave}"):
+        planned(model, macs=0.5, by=mine)
 
 
 def test_a_criterion_says_what_it_needs(model):

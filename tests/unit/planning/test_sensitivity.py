@@ -82,3 +82,11 @@ def test_plans_shrink_one_group_alone_by_allowed_widths(graph):
         worst = np.argsort(scores[name], kind="stable")[:4]
         assert made[0].cuts[0].remove == tuple(sorted(worst.tolist()))
     assert not alone(graph, scores, (0.5,), held=frozenset({"one", "two"}))
+
+
+def test_scores_that_are_no_numbers_are_not_ranked_as_measured(graph):
+    def broken(group, stats):
+        return np.full(len(group), np.nan)
+
+    with pytest.raises(PlanError, match=r"^one: .* 'broken' gave 16 that are not finite"):
+        plan(graph, observe(graph), macs=0.5, by=calibrated(broken, [curve("one", 1.1, 1.2, 2)]))

@@ -6,6 +6,7 @@ import pytest
 
 from secateur.errors import BudgetError, PlanError, RecipeError, SecateurError
 from secateur.planning.patterns import Block, NofM, Unstructured
+from secateur.recipe.patterns import to_pattern
 from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import AugmentSection, DataSection, TrainSection
 from secateur.recipe.steps import to_entry, to_step
@@ -255,3 +256,26 @@ def test_a_file_that_a_step_names_lies_beside_the_recipe(write, tmp_path, old, n
 def test_a_step_that_augments_by_an_unknown_name_is_refused():
     with pytest.raises(RecipeError, match="Did you mean 'flip'"):
         to_step({"finetune": {"augment": {"flipp": True}}})
+
+
+@pytest.mark.parametrize("written", ["2:4", "'2:4'", "1:16", "1x4", "4x4 global", "global"])
+def test_a_pattern_needs_no_quotes(write, written):
+    arguments = "{pattern: PATTERN}" if ":" in written else "{sparsity: 0.5, pattern: PATTERN}"
+    text = WHOLE.replace("finetune: {epochs: 2}", f"sparsify: {arguments}")
+    said = to_pattern(written.strip("'"))
+    (_, step) = Recipe.load(write(text.replace("PATTERN", written))).chain
+    assert step.pattern == said
+    change = f"steps.sparsify.pattern={written}"
+    other = write(text.replace("PATTERN", "8:16" if ":" in written else "8x8"))
+    (_, step) = Recipe.load(other, [change]).chain
+    assert step.pattern == said
+
+
+def test_a_pattern_that_was_read_as_a_number_is_to_be_put_into_quotes():
+    with pytest.raises(RecipeError, match=r"124 is no pattern of zeros.*into quotes"):
+        to_step({"sparsify": {"pattern": 124}})
+
+
+def test_numbers_with_colons_are_no_numbers(write):
+    with pytest.raises(RecipeError, match="seed"):
+        Recipe.load(write(WHOLE.replace("seed: 7", "seed: 1:30")))

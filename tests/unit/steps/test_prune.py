@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from secateur.cost.cost import Latency
 from secateur.data.read import read
 from secateur.errors import BudgetError, DataError, ModelError, PlanError, RecipeError
 from secateur.graph.trace import trace
+from secateur.steps import timed
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
@@ -80,6 +82,14 @@ def test_the_same_seed_gives_the_same_plan(model, data):
     assert one == other
 
 
+def test_chance_follows_the_seed(model):
+    one, again, other = (
+        Prune(macs=0.5, by="random", round_to=4, seed=seed)(model).plan for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one.cuts != other.cuts
+
+
 def test_without_data_weights_decide_and_healing_is_skipped_aloud(model):
     result = Prune(macs=0.5, round_to=4, by="l2")(model)
     assert [stage.name for stage in result.stages] == ["cut"]
@@ -95,6 +105,60 @@ def test_gradients_without_data_are_refused(model):
 def test_a_bad_budget_is_refused(model, data, options):
     with pytest.raises(BudgetError):
         Prune(**options)(model, data)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"macs": "0.5"}, "macs must be a share"),
+        ({"macs": True}, "macs must be a share"),
+        ({"max_drop": "1"}, "max_drop is in points"),
+        ({"max_drop": True}, "max_drop is in points"),
+        ({"macs": 0.5, "rounds": 1.5}, "rounds must be a whole number from 1"),
+        ({"macs": 0.5, "rounds": 2, "epochs": "2"}, "epochs must be a whole number from 0"),
+        ({"macs": 0.5, "round_to": True}, "round_to must be a whole number from 1"),
+        ({"macs": 0.5, "samples": 0}, "samples must be a whole number from 1"),
+        ({"macs": 0.5, "samples": "many"}, "samples must be a whole number from 1"),
+        ({"macs": 0.5, "seed": -1}, "seed must be a whole number from 0"),
+        ({"latency": 0.5, "batch": 1.0}, "batch must be a whole number from 1"),
+        ({"latency": 0.5, "threads": None}, "threads must be a whole number from 1"),
+        ({"max_drop": 1.0, "trials": "few"}, "trials must be a whole number from 1"),
+        ({"macs": 0.5, "floor": "0.1"}, "floor must be a share"),
+        ({"macs": 0.5, "heal": "yes"}, "heal must be True or False"),
+        ({"macs": 0.5, "sensitivity": "no"}, "sensitivity must be True or False"),
+        ({"macs": 0.5, "keep": "hidden"}, "keep must be a tuple of patterns"),
+        ({"macs": 0.5, "keep": 3}, "keep must be a tuple of patterns"),
+        ({"macs": 0.5, "kinds": "channel"}, "kinds cannot be 'channel'"),
+        ({"macs": 0.5, "kinds": 5}, "kinds cannot be 5"),
+        ({"macs": 0.5, "by": ["l2"]}, r"no criterion \['l2'\]"),
+        ({"macs": 0.5, "rounds": 2, "schedule": ["cubic"]}, r"no schedule \['cubic'\]"),
+        ({"macs": 0.5, "rewind": 5}, "rewind must be the path"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(options, said):
+    with pytest.raises(PlanError, match=said):
+        Prune(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"macs": 0.5, "runtime": "openvino"}, "runtime is for a budget that is measured"),
+        ({"macs": 0.5, "batch": 64}, "batch is for a budget that is measured"),
+        ({"max_drop": 1.0, "threads": 2}, "threads is for a budget that is measured"),
+        ({"macs": 0.5, "metric": "auc"}, "metric is for a search"),
+        ({"macs": 0.5, "smallest": "params"}, "smallest is for a search"),
+        ({"latency": 0.5, "trials": 3}, "trials is for a search"),
+    ],
+)
+def test_an_argument_that_would_do_nothing_is_refused(options, said):
+    with pytest.raises(PlanError, match=said) as refused:
+        Prune(**options)
+    assert "Leave it out, or give" in str(refused.value)
+
+
+def test_a_search_by_latency_says_how_it_is_measured():
+    Prune(max_drop=1.0, smallest="latency", batch=8, threads=2, trials=3, metric="auc")
 
 
 def test_a_step_that_returns_its_input_is_a_defect(model, data):
@@ -174,13 +238,42 @@ def test_rewinding_by_rounds_trains_in_between(model, data, tmp_path):
     assert names == ["rewound 1/2", "trained 1/2", "rewound 2/2"]
 
 
-def test_weights_of_another_model_are_refused(model, data, tmp_path):
+def test_weights_of_another_model_are_refused_before_any_cut(model, data, tmp_path, untouched):
     i = keras.Input((8,))
     keras.Model(i, layers.Dense(2)(i)).save(tmp_path / "other.keras")
-    with pytest.raises(PlanError, match="another model"):
-        Prune(macs=0.5, by="l2", rewind=tmp_path / "other.keras")(model, data)
+    for budget in ({"macs": 0.5}, {"max_drop": 1.0, "epochs": 1}):
+        with pytest.raises(PlanError, match=r"those of another model: .*kernel is") as refused:
+            Prune(**budget, by="l2", rewind=tmp_path / "other.keras")(model, data)
+        assert "other.keras" in str(refused.value)
     with pytest.raises(ModelError):
         Prune(macs=0.5, by="l2", rewind=tmp_path / "none.keras")(model, data)
+
+
+@pytest.fixture
+def untouched(monkeypatch):
+    """Let whatever is cut or trained be a failure."""
+
+    def fails(*_, **__):
+        raise AssertionError("a cut or a training")
+
+    for module in ("secateur.steps.prune", "secateur.steps.sensitivity"):
+        monkeypatch.setattr(f"{module}.cut", fails)
+    monkeypatch.setattr("secateur.steps.finetune.fit", fails)
+
+
+@pytest.mark.parametrize("scope", ["global", "local", "isomorphic"])
+@pytest.mark.parametrize("budget", ["macs", "params", "bytes"])
+def test_a_budget_out_of_reach_is_refused_before_the_first_round(
+    model, data, untouched, budget, scope
+):
+    step = Prune(**{budget: 0.01}, by="l2", scope=scope, rounds=3, epochs=2)
+    with pytest.raises(BudgetError, match=f"{budget} cannot fall to 1.0% of the model"):
+        step(model, data)
+
+
+def test_training_between_rounds_without_data_is_refused_before_the_first(model, untouched):
+    with pytest.raises(DataError, match="between rounds needs data"):
+        Prune(macs=0.5, by="l2", rounds=2, epochs=1)(model)
 
 
 def test_a_criterion_on_inputs_needs_no_labels(model, data):
@@ -209,3 +302,50 @@ def test_a_latency_is_met_by_measuring_it(data):
 def test_a_runtime_that_is_not_known_is_refused():
     with pytest.raises(ModelError, match="no runtime 'onx'"):
         Prune(latency=0.5, runtime="onx")
+
+
+@pytest.fixture
+def clocked(monkeypatch):
+    """Let a call last as long as a model has parameters, and all but the given one a tenth more."""
+    seen = []
+
+    class Elements:
+        def cost(self, key, lengths):
+            return float(np.prod(lengths))
+
+    def race(models, **_):
+        sizes = {name: each.count_params() for name, each in models.items()}
+        seen.append(sizes["whole"])
+        scale = 1.0 if sizes["whole"] == clocked.given else 1.1
+        sizes["whole"] *= scale
+        sizes["cut"] *= 1.1
+        return {
+            name: Latency(
+                runtime="onnxruntime", batch=1, threads=1, median_ms=size, p95_ms=size, runs=1
+            )
+            for name, size in sizes.items()
+        }
+
+    def clocked(model):
+        clocked.given = model.count_params()
+        return seen
+
+    monkeypatch.setattr(timed, "race", race)
+    monkeypatch.setattr(timed, "write_for", lambda model, *_: model)
+    monkeypatch.setattr(timed, "latency_table", lambda *_, **__: Elements())
+    return clocked
+
+
+def test_a_latency_in_rounds_is_a_share_of_that_of_the_given_model(model, data, clocked):
+    seen = clocked(model)
+    step = Prune(latency=0.4, by="l2", round_to=1, rounds=2)
+    result = step(model, data)
+    assert set(seen) == {model.count_params()}
+    assert result.model.count_params() * 1.1 <= 0.4 * model.count_params()
+    assert [plan.asked["latency"] for plan in result.plans] == pytest.approx([0.4**0.5, 0.4])
+
+
+def test_a_latency_out_of_reach_is_refused_before_the_first_round(model, data, clocked, untouched):
+    clocked(model)
+    with pytest.raises(BudgetError, match="best that was measured"):
+        Prune(latency=0.02, by="l2", rounds=3, epochs=2)(model, data)

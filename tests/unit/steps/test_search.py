@@ -118,7 +118,7 @@ def test_curves_rise_and_healing_lowers_them(model, data):
         ({"max_drop": 1, "metric": "f1"}, "metric cannot be 'f1'"),
         ({"max_drop": 1, "metric": "r2"}, "has no r2"),
         ({"max_drop": 1, "smallest": "joy"}, "smallest cannot be 'joy'"),
-        ({"max_drop": 1, "trials": 0}, "trials must be at least 1"),
+        ({"max_drop": 1, "trials": 0}, "trials must be a whole number from 1"),
         ({"max_drop": 1, "macs": 0.5}, "exactly one budget"),
         ({"macs": 0.5, "sensitivity": True, "rounds": 2}, "one round alone"),
     ],
@@ -133,6 +133,19 @@ def test_a_search_without_data_is_refused(model):
         Prune(max_drop=1.0)(model)
     with pytest.raises(DataError, match="sensitivity is measured on data"):
         Prune(macs=0.5, sensitivity=True)(model)
+
+
+def test_scores_that_are_no_numbers_are_refused_by_criterion_and_group(model, data):
+    def broken(group, stats):
+        return np.where(np.arange(len(group)) == 3, np.nan, 1.0)
+
+    for step in (
+        lambda: sensitivity(model, data, by=broken),
+        lambda: Prune(macs=0.5, by=broken, sensitivity=True)(model, data),
+        lambda: Prune(max_drop=1.0, by=broken)(model, data),
+    ):
+        with pytest.raises(PlanError, match=r"^one: .* 'broken' gave 1 that are not finite"):
+            step()
 
 
 def test_plans_of_a_search_are_ordinary(model, data):

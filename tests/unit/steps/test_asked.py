@@ -1,0 +1,83 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from secateur.data.read import read
+from secateur.errors import DataError, PlanError, RecipeError
+from secateur.steps.explore import explore
+from secateur.steps.factorize import Factorize
+from secateur.steps.finetune import FineTune
+from secateur.steps.prune import Prune
+from secateur.steps.quantize import Quantize
+from secateur.steps.regularize import Regularize
+from secateur.steps.select import Select
+from secateur.steps.sensitivity import sensitivity
+from secateur.steps.sparsify import Sparsify
+from secateur.steps.training import fit
+
+
+@pytest.fixture(scope="module")
+def model():
+    i = keras.Input((4,))
+    return keras.Model(i, layers.Dense(2)(layers.Dense(16, "relu", name="hidden")(i)))
+
+
+ROWS = np.zeros((8, 4), "float32"), np.arange(8) % 2
+STEPS = (
+    Prune(macs=0.5),
+    Prune(macs=0.5, by="l2", sensitivity=True),
+    Prune(max_drop=1.0),
+    Sparsify(0.5),
+    Sparsify(0.5, epochs=0),
+    FineTune(),
+    Regularize(macs=0.5),
+    Select(macs=0.5),
+    Factorize(macs=0.5),
+    Quantize(),
+    sensitivity,
+    fit,
+    lambda model, data: Select(macs=0.5).network(model, data, steps=3),
+    lambda model, data: explore(model, data, lambda trial: FineTune()),
+)
+
+
+@pytest.mark.parametrize(
+    "data", [ROWS, ROWS[0], {"x": 1}, "rows.csv"], ids=lambda data: type(data).__name__
+)
+@pytest.mark.parametrize("step", STEPS, ids=range(len(STEPS)))
+def test_data_that_is_no_dataset_is_refused(model, step, data):
+    with pytest.raises(DataError, match=f"Dataset, received {type(data).__name__}"):
+        step(model, data)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"samples": 0}, "samples must be a whole number"),
+        ({"round_to": 1.5}, "round_to must be a whole number"),
+        ({"floor": "0.1"}, "floor must be a share"),
+        ({"keep": "hidden"}, "keep must be a tuple"),
+        ({"shares": (0.5, 1)}, "shares are numbers between 0 and 1, received 1"),
+    ],
+)
+def test_wrong_options_of_a_sensitivity_are_named(model, options, said):
+    with pytest.raises(PlanError, match=said):
+        sensitivity(model, read(ROWS), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epochs": 1.5}, "epochs must be a whole number"),
+        ({"epochs": "3"}, "epochs must be above 0"),
+        ({"batch_size": True}, "batch_size must be above 0"),
+        ({"patience": 2.5}, "patience must be a whole number"),
+        ({"learning_rate": "fast"}, "learning_rate must be above 0"),
+        ({"workers": "all"}, "workers must be 1 or more"),
+        ({"distill": True, "alpha": "half"}, "alpha must be above 0"),
+    ],
+)
+def test_wrong_options_of_a_training_are_named_at_once(options, said):
+    with pytest.raises(RecipeError, match=said):
+        FineTune(**options)
