@@ -7,7 +7,7 @@ from secateur.cost.cost import Latency
 from secateur.data.read import read
 from secateur.errors import BudgetError, DataError, ModelError, PlanError, RecipeError
 from secateur.graph.trace import trace
-from secateur.steps import timed
+from secateur.steps import latency, timed
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
@@ -318,7 +318,7 @@ def clocked(monkeypatch):
         seen.append(sizes["whole"])
         scale = 1.0 if sizes["whole"] == clocked.given else 1.1
         sizes["whole"] *= scale
-        sizes["cut"] *= 1.1
+        sizes["smaller"] *= 1.1
         return {
             name: Latency(
                 runtime="onnxruntime", batch=1, threads=1, median_ms=size, p95_ms=size, runs=1
@@ -330,8 +330,8 @@ def clocked(monkeypatch):
         clocked.given = model.count_params()
         return seen
 
-    monkeypatch.setattr(timed, "race", race)
-    monkeypatch.setattr(timed, "write_for", lambda model, *_: model)
+    monkeypatch.setattr(latency, "race", race)
+    monkeypatch.setattr(latency, "write_for", lambda model, *_: model)
     monkeypatch.setattr(timed, "latency_table", lambda *_, **__: Elements())
     return clocked
 
