@@ -65,7 +65,7 @@ class Rounds:
             PlanError: nothing can be removed.
             DataError: the criterion needs data and there is none.
         """
-        step, target = self.step, self.left[number - 1]
+        step, target, last = self.step, self.left[number - 1], self.left[-1]
         graph = trace(model)
         stats = self._observed(graph)
         options: dict[str, Any] = {
@@ -81,13 +81,13 @@ class Rounds:
         if self.budget == "latency":
             where = step.runtime, step.batch, step.threads
             if several:
-                check_reach(graph, stats, self.left[-1], *where, **options)
+                check_reach(graph, stats, last, *where, **options)
             timed = plan_for_latency(
                 graph, stats, target, *where, given=self.given, reached=reached, **options
             )
             return timed.plan, timed
         if several:
-            plan(graph, stats, **self._asked(self.left[-1]), **options)
+            plan(graph, stats, **self._asked(last), **options)
         return plan(graph, stats, **self._asked(target / reached), **options), None
 
     def reached(

@@ -267,11 +267,10 @@ def check_training(
     Raises:
         RecipeError: naming it.
     """
-    counts = {"epochs": epochs, "batch_size": batch_size, "patience": patience}
+    may_lack = {"batch_size": batch_size, "patience": patience}
+    counts = {"epochs": epochs, **{k: v for k, v in may_lack.items() if v is not None}}
     for name, value in {**counts, "learning_rate": learning_rate}.items():
-        if value is None and name in ("batch_size", "patience"):
-            continue
-        if not is_number(value) or value <= 0:
+        if not is_number(value) or not value > 0:
             raise RecipeError(
                 f"{name} must be above 0, got {value!r}.",
                 where=name,
