@@ -14,6 +14,7 @@ from secateur.cli.told import (
     ExportTold,
     InitTold,
     InspectTold,
+    LogTold,
     PlanTold,
     ReportTold,
     RunTold,
@@ -42,6 +43,7 @@ TOLD: Mapping[str, type[BaseModel]] = {
     "seal": SealTold,
     "open": WrittenTold,
     "report": ReportTold,
+    "log": LogTold,
     "demo": DemoTold,
     "doctor": DoctorTold,
 }
