@@ -20,7 +20,7 @@ from secateur.cli.told import (
     RunTold,
 )
 from secateur.cli.told_artifacts import SealTold, SignTold, VerifyTold, WrittenTold
-from secateur.job.rehearsed import Rehearsal
+from secateur.job.rehearsed import CompareRehearsal, ExploreRehearsal, Rehearsal
 from secateur.scoring.findings import DataCheck
 from secateur.scoring.rehearsal import ScoreRehearsal
 from secateur.scoring.tally import Tally
@@ -32,7 +32,9 @@ TOLD: Mapping[str, type[BaseModel]] = {
     "run": RunTold,
     "run --dry-run": Rehearsal,
     "explore": ExploreTold,
+    "explore --dry-run": ExploreRehearsal,
     "compare": CompareTold,
+    "compare --dry-run": CompareRehearsal,
     "export": ExportTold,
     "check": DataCheck,
     "score": Tally,
