@@ -6,9 +6,23 @@ HUB := .venv-hub
 BACKENDS := .venv-backends
 # How many processes the tests are divided among; each takes a core and a gigabyte.
 WORKERS ?= 3
+# LOCKED=1 installs what requirements/ci.lock pins, checked by hashes, instead of the newest that fits.
+LOCKED ?=
 # Training small convolutional nets is faster without oneDNN; logs stay quiet.
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+PIP := -m pip install --quiet --disable-pip-version-check
+# An installation of one kind undoes the mark of the other: the last one decides what is there.
+ifeq ($(LOCKED),1)
+DEMO := $(VENV)/.locked
+DEV := $(VENV)/.locked
+DOCS := $(VENV)/.locked
+else
+DEMO := $(VENV)/.demo
+DEV := $(VENV)/.dev
+DOCS := $(VENV)/.docs
+endif
 
 .PHONY: help demo test long laws quick hub backends lint format bench docs examples clean
 
@@ -21,31 +35,42 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[tensorflow,demo]'
+	@rm -f $(VENV)/.locked
+	$(BIN)/python $(PIP) -e '.[tensorflow,demo]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[tensorflow,openvino,litert,ray,search,databases,demo,examples,dev]'
+	@rm -f $(VENV)/.locked
+	$(BIN)/python $(PIP) -e '.[tensorflow,openvino,litert,ray,search,databases,demo,examples,dev]'
 	@touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo  ## run the main job on real data and print where the report is
+$(VENV)/.locked: pyproject.toml requirements/ci.lock | $(BIN)/python
+	@$(BIN)/python -c 'import platform as p, sys; \
+	  sys.exit((p.system(), p.machine(), sys.version_info[:2]) != ("Linux", "x86_64", (3, 11)))' || \
+	  { echo "requirements/ci.lock is for Python 3.11 on Linux x86_64; leave LOCKED out"; exit 2; }
+	@rm -f $(VENV)/.demo $(VENV)/.dev $(VENV)/.docs
+	$(BIN)/python $(PIP) --require-hashes --no-deps -r requirements/ci.lock
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(DEMO)  ## run the main job on real data and print where the report is
 	$(BIN)/secateur demo
 
-test: $(VENV)/.dev  ## run the tests
+test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not long"
 
-long: $(VENV)/.dev  ## run the tests that take minutes: Ray clusters, kills, every page of the documentation
+long: $(DEV)  ## run the tests that take minutes: Ray clusters, kills, every page of the documentation
 	$(BIN)/python -m pytest -m long
 
-laws: $(VENV)/.dev  ## try every step on every wiring; takes long
+laws: $(DEV)  ## try every step on every wiring; takes long
 	WHOLE_ZOO=1 $(BIN)/python -m pytest tests/laws tests/unit/steps
 
-quick: $(VENV)/.dev  ## run the tests that take seconds
+quick: $(DEV)  ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not long and not browser"
 
 $(HUB)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
-	$(HUB)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[hub]'
+	$(HUB)/bin/python $(PIP) -e '.[hub]'
 	@touch $@
 
 hub: $(HUB)/.ready  ## run the tests on backbones of KerasHub, in an environment of their own
@@ -53,8 +78,8 @@ hub: $(HUB)/.ready  ## run the tests on backbones of KerasHub, in an environment
 
 $(BACKENDS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(BACKENDS)
-	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[jax,torch,distributed,search,dev]'
+	$(BACKENDS)/bin/python $(PIP) torch==2.13.0
+	$(BACKENDS)/bin/python $(PIP) -e '.[jax,torch,distributed,search,dev]'
 	@touch $@
 
 backends: $(BACKENDS)/.ready  ## run the tests of graph, planning and steps on JAX and PyTorch; takes long
@@ -64,27 +89,28 @@ backends: $(BACKENDS)/.ready  ## run the tests of graph, planning and steps on J
 	    --ignore tests/unit/graph/test_hub.py || failed=1; \
 	done; exit $$failed
 
-lint: $(VENV)/.dev  ## check style and types
+lint: $(DEV)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: $(VENV)/.dev  ## put the code into its style
+format: $(DEV)  ## put the code into its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## measure; each script prints one table
+bench: $(DEV)  ## measure; each script prints one table
 	$(BIN)/python benchmarks/healing.py
 	$(BIN)/python benchmarks/scoring.py --quick
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@rm -f $(VENV)/.locked
+	$(BIN)/python $(PIP) -e '.[docs]'
 	@touch $@
 
-docs: $(VENV)/.docs  ## build the site of the documentation into site/; a warning fails it
+docs: $(DOCS)  ## build the site of the documentation into site/; a warning fails it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-examples: $(VENV)/.dev  ## run every example of the documentation
+examples: $(DEV)  ## run every example of the documentation
 	$(BIN)/python -m pytest tests/house
 
 clean:  ## remove what the commands above made

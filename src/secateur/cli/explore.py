@@ -11,6 +11,7 @@ import typer
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
 from secateur.cli.left import paced
+from secateur.cli.rehearsed import rehearse_explore
 
 
 def explore(
@@ -34,6 +35,10 @@ def explore(
             "--set", help="Set a value of the recipe: train.epochs=2. Repeatable.", metavar="K=V"
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check recipe, data and model; train and write nothing."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell the result alone.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print all trials as JSON.")] = False,
 ) -> None:
@@ -51,6 +56,9 @@ def explore(
 
         checked = Recipe.load(recipe, list(changes or []))
     folder = out or Path("explored") / checked.name
+    if dry_run:
+        rehearse_explore(checked, folder, trials=trials, quiet=quiet, json=json)
+        return
     try:
         found = search(
             checked,

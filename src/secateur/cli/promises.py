@@ -14,12 +14,13 @@ from secateur.cli.told import (
     ExportTold,
     InitTold,
     InspectTold,
+    LogTold,
     PlanTold,
     ReportTold,
     RunTold,
 )
 from secateur.cli.told_artifacts import SealTold, SignTold, VerifyTold, WrittenTold
-from secateur.job.rehearsed import Rehearsal
+from secateur.job.rehearsed import CompareRehearsal, ExploreRehearsal, Rehearsal
 from secateur.scoring.findings import DataCheck
 from secateur.scoring.rehearsal import ScoreRehearsal
 from secateur.scoring.tally import Tally
@@ -31,7 +32,9 @@ TOLD: Mapping[str, type[BaseModel]] = {
     "run": RunTold,
     "run --dry-run": Rehearsal,
     "explore": ExploreTold,
+    "explore --dry-run": ExploreRehearsal,
     "compare": CompareTold,
+    "compare --dry-run": CompareRehearsal,
     "export": ExportTold,
     "check": DataCheck,
     "score": Tally,
@@ -42,6 +45,7 @@ TOLD: Mapping[str, type[BaseModel]] = {
     "seal": SealTold,
     "open": WrittenTold,
     "report": ReportTold,
+    "log": LogTold,
     "demo": DemoTold,
     "doctor": DoctorTold,
 }

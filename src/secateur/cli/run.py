@@ -12,10 +12,10 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.keras_setup import prepare
+from secateur.cli.rehearsed import rehearse_run
 
 if TYPE_CHECKING:
     from secateur.cli.told import RunTold
-    from secateur.recipe.recipe import Recipe
     from secateur.reporting.record import Run
 
 
@@ -66,7 +66,7 @@ def run(
         checked = Recipe.load(recipe, given)
     folder = out or Path("runs") / checked.name
     if dry_run:
-        _rehearse(checked, folder, resume=resume, quiet=quiet, json=json)
+        rehearse_run(checked, folder, resume=resume, quiet=quiet, json=json)
         return
     try:
         made = run_recipe(
@@ -107,24 +107,6 @@ def told(made: Run, folder: Path) -> RunTold:
         warnings=made.warnings,
         seconds=made.seconds,
     )
-
-
-def _rehearse(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool, json: bool) -> None:
-    """Tell what would be done."""
-    from secateur.job.rehearsal import rehearse
-
-    found = rehearse(recipe, folder, resume=resume, progress=None if quiet else sink.say)
-    if json:
-        sink.as_json(found)
-        return
-    model = f"{found.parameters:,} parameters, {found.macs:,} MACs a sample"
-    sink.result(f"model      {model}; {found.prunable:,} of {found.units:,} units may go")
-    todo = ["train", *found.steps] if found.train else list(found.steps)
-    places = ["baseline", *(f"step {number}" for number in range(1, len(found.steps) + 1))]
-    for place, each in zip(places if found.train else places[1:], todo, strict=True):
-        before = "   (done before)" if place in found.done else ""
-        sink.result(f"{place:<10} {each}{before}")
-    sink.result(f"nothing was written; without --dry-run it goes to {folder}")
 
 
 def _again(recipe: Path, folder: Path, changes: list[str], modules: Sequence[str]) -> str:

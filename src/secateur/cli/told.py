@@ -282,6 +282,24 @@ class ReportTold(Told):
     report: str
 
 
+class LogTold(Told):
+    """What `secateur log --json` prints.
+
+    Attributes:
+        name: the recipe's name.
+        finished: whether the run had come to its end; else what it had finished was logged.
+        figures: how many values were logged.
+        tensorboard: the file of events; with `--tensorboard` alone.
+        mlflow: the identity of the run that MLflow made; with `--mlflow` alone.
+    """
+
+    name: str
+    finished: bool
+    figures: int
+    tensorboard: str | None
+    mlflow: str | None
+
+
 class DemoTold(Told):
     """What `secateur demo --json` prints: the run, and the tally of scoring its pictures."""
 

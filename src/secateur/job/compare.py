@@ -75,9 +75,7 @@ def compare(
     begun = time.perf_counter()
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
     section = recipe.compare or CompareSection()
-    runtimes = section.runtimes or installed()
-    for runtime in runtimes:
-        check_runtime(runtime)
+    runtimes = runtimes_of(section)
     asked = contenders(recipe)
     say = progress or (lambda line: None)
     folder = RunFolder(out, recipe.start, resume=True)
@@ -88,21 +86,8 @@ def compare(
         write_whole(folder.path / "compare.yaml", recipe.to_yaml())
         summary = account.summary(data)
         del baseline, data
-        common: dict[str, Any] = {
-            "runtimes": runtimes,
-            "out": str(folder.path.resolve()),
-            "recipe": recipe.tree(),
-            "home": str(recipe.folder.resolve()),
-            "modules": tuple(modules),
-        }
-        orders = [Order(name=BASELINE, seed=recipe.seed, entries=(), **common)]
-        orders += [
-            Order(name=each.name, seed=seed, entries=each.entries, **common)
-            for seed in section.seeds
-            for each in asked
-        ]
-        at_once = jobs or max(1, cores() // 4)
-        trials = carry_out(orders, at_once, lambda order, trial: say(_line(order, trial)))
+        orders = orders_of(recipe, folder, runtimes, modules)
+        trials = carry_out(orders, at_once(jobs), lambda order, trial: say(_line(order, trial)))
         if trials[BASELINE][0].failure:
             raise ModelError(
                 f"the baseline cannot be measured: {trials[BASELINE][0].failure}", where=out
@@ -136,6 +121,45 @@ def compare(
         made.save(folder.path)
         page(made, folder.path)
     return made
+
+
+def orders_of(
+    recipe: Recipe, folder: RunFolder, runtimes: tuple[str, ...], modules: Sequence[str] = ()
+) -> list[Order]:
+    """Return what processes are to do: measure the baseline, and each contender with each seed."""
+    common: dict[str, Any] = {
+        "runtimes": runtimes,
+        "out": str(folder.path.resolve()),
+        "recipe": recipe.tree(),
+        "home": str(recipe.folder.resolve()),
+        "modules": tuple(modules),
+    }
+    seeds = (recipe.compare or CompareSection()).seeds
+    return [
+        Order(name=BASELINE, seed=recipe.seed, entries=(), **common),
+        *(
+            Order(name=each.name, seed=seed, entries=each.entries, **common)
+            for seed in seeds
+            for each in contenders(recipe)
+        ),
+    ]
+
+
+def at_once(jobs: int | None) -> int:
+    """Return how many contenders run at the same time."""
+    return jobs or max(1, cores() // 4)
+
+
+def runtimes_of(section: CompareSection) -> tuple[str, ...]:
+    """Return the runtimes that a comparison measures in.
+
+    Raises:
+        MissingExtraError: one that is named is not installed.
+    """
+    found = section.runtimes or installed()
+    for runtime in found:
+        check_runtime(runtime)
+    return found
 
 
 def installed() -> tuple[str, ...]:

@@ -23,11 +23,14 @@ from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import ExploreSection
 from secateur.steps.explore import explore as search
 from secateur.steps.explored import Explored, file_of
-from secateur.steps.objectives import check_objectives
+from secateur.steps.objectives import check_objectives, check_task
 from secateur.steps.study import need_optuna
 
 if TYPE_CHECKING:
+    import keras
     import optuna
+
+    from secateur.data.dataset import Dataset
 
 STUDY = "front.journal"
 TRIALS = "trials.json"
@@ -55,23 +58,15 @@ def explore(
         BudgetError: every trial was refused.
         SecateurError: something else that the user can mend.
     """
-    need_optuna()
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
-    if not recipe.space.ranges:
-        raise RecipeError(
-            "no step of the recipe has a range, so that there is nothing to choose.",
-            where="steps",
-            mend="Write, for example, `- prune: {macs: {low: 0.2, high: 0.8}}`.",
-        )
-    asked = recipe.explore or ExploreSection()
-    check_objectives(asked.objectives)
+    asked = check(recipe)
     folder = RunFolder(out, recipe, resume=True)
 
     def build(trial: optuna.Trial) -> tuple[Any, ...]:
         return recipe.steps_of(_entries(recipe, trial))
 
     with disk_errors(folder.path, "with the same command"), folder.held():
-        model, data = Start(recipe, folder, progress or (lambda line: None), verbose).begin()
+        model, data = ExploreStart(recipe, folder, progress or (lambda line: None), verbose).begin()
         found = search(
             model,
             data,
@@ -81,9 +76,7 @@ def explore(
             study=folder.path / STUDY,
             seed=recipe.seed,
             progress=progress,
-            runtime=asked.runtime,
-            batch=asked.batch,
-            threads=asked.threads,
+            **machine(asked),
         )
         write_whole(folder.path / TRIALS, json.dumps(_told(found), indent=1))
     if not found.front:
@@ -93,6 +86,42 @@ def explore(
             mend="Give other ranges.",
         )
     return found
+
+
+class ExploreStart(Start):
+    """The beginning of a search: what it judges by is looked at before anything is trained."""
+
+    def read(self, model: keras.Model | None) -> Dataset:
+        """Read the data, and raise where it does not have the objectives."""
+        data = super().read(model)
+        asked = self.recipe.explore or ExploreSection()
+        check_task(asked.objectives, data, asked.runtime)
+        return data
+
+
+def check(recipe: Recipe) -> ExploreSection:
+    """Return what a recipe asks of a search.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        RecipeError: the recipe has no range.
+        PlanError: there is no such objective.
+    """
+    need_optuna()
+    if not recipe.space.ranges:
+        raise RecipeError(
+            "no step of the recipe has a range, so that there is nothing to choose.",
+            where="steps",
+            mend="Write, for example, `- prune: {macs: {low: 0.2, high: 0.8}}`.",
+        )
+    asked = recipe.explore or ExploreSection()
+    check_objectives(asked.objectives)
+    return asked
+
+
+def machine(asked: ExploreSection) -> dict[str, Any]:
+    """Return how latencies are taken."""
+    return {"runtime": asked.runtime, "batch": asked.batch, "threads": asked.threads}
 
 
 def _entries(recipe: Recipe, trial: optuna.Trial) -> tuple[dict[str, Any], ...]:

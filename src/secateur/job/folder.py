@@ -89,6 +89,25 @@ class RunFolder:
                 for each in made:
                     each.rmdir()
 
+    def check(self, data: str) -> None:
+        """Raise what `held` and `begin` would for data of this fingerprint; nothing is written.
+
+        Raises:
+            OutputError: the folder cannot be made, is in use, or was begun on other data.
+        """
+        if self.path.exists():
+            with self.held():
+                pass
+        above = self.path.absolute()
+        nearest = next(each for each in (above, *above.parents) if each.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise OutputError(
+                "it cannot be written to." if nearest.is_dir() else "this is a file.",
+                where=nearest,
+                mend="Name another folder with `--out`.",
+            )
+        self._check_data(data)
+
     @property
     def baseline(self) -> Path:
         """The model before the steps."""
@@ -119,12 +138,7 @@ class RunFolder:
         Raises:
             OutputError: the run was begun on other data, or the folder cannot be made.
         """
-        if self._data is not None and self._data != data:
-            raise OutputError(
-                "the data has changed since the run was begun.",
-                where=self.path,
-                mend="Name another folder with `--out`.",
-            )
+        self._check_data(data)
         self._data = data
         if not (self.path / STATE).exists():
             write_whole(self.path / RECIPE, self._recipe.to_yaml())
@@ -155,6 +169,14 @@ class RunFolder:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         path.unlink(missing_ok=True) if path.is_file() else None
+
+    def _check_data(self, data: str) -> None:
+        if self._data is not None and self._data != data:
+            raise OutputError(
+                "the data has changed since the run was begun.",
+                where=self.path,
+                mend="Name another folder with `--out`.",
+            )
 
     def _read_state(self) -> None:
         path = self.path / STATE

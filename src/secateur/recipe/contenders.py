@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from secateur.recipe.sections import STEPS, CompareSection
+from secateur.recipe.steps import in_words
 
 if TYPE_CHECKING:
     from secateur.recipe.recipe import Recipe
@@ -31,7 +32,7 @@ class Contender:
     @property
     def told(self) -> str:
         """Return the steps as a person reads them: `prune (macs 0.5, by l2), finetune`."""
-        return ", ".join(_told(*pair) for entry in self.entries for pair in entry.items())
+        return ", ".join(in_words(*pair) for entry in self.entries for pair in entry.items())
 
 
 def contenders(recipe: Recipe) -> tuple[Contender, ...]:
@@ -68,17 +69,6 @@ def _arguments(step: str) -> set[str]:
     return {
         field.name for field in dataclasses.fields(getattr(importlib.import_module(module), name))
     }
-
-
-def _told(step: str, arguments: Mapping[str, Any] | None) -> str:
-    words = ", ".join(f"{key} {_value(value)}" for key, value in (arguments or {}).items())
-    return f"{step} ({words})" if words else step
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} {_value(each)}" for key, each in value.items()) + "}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _tune(epochs: int, **more: Any) -> list[Entry]:

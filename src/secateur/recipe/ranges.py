@@ -16,7 +16,7 @@ from typing import Any
 from secateur.errors import RecipeError
 from secateur.recipe.mistakes import short
 from secateur.recipe.positions import Positions
-from secateur.recipe.steps import accepts, parsed
+from secateur.recipe.steps import accepts, in_words, parsed
 
 _KEYS = {"low", "high", "step", "log"}
 
@@ -46,6 +46,11 @@ class Range:
         """Some values, the ends among them."""
         return (self.low, self.high)
 
+    def __str__(self) -> str:
+        how = " on a logarithmic scale" if self.log else ""
+        how = f" by {self.step:g}" if self.step is not None else how
+        return f"{self.low:g} to {self.high:g}{how}"
+
 
 @dataclass(frozen=True)
 class AnyOf:
@@ -63,6 +68,9 @@ class AnyOf:
     def samples(self) -> tuple[Any, ...]:
         """All values."""
         return tuple(self.values.values())
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.values))
 
 
 Choose = Callable[[str, "Range | AnyOf"], Any]
@@ -86,7 +94,18 @@ class Space:
     @property
     def ranges(self) -> tuple[Range | AnyOf, ...]:
         """Everything that is to be chosen."""
-        return tuple(self._ranges())
+        return tuple(each for _, each in self.named())
+
+    @property
+    def in_words(self) -> tuple[str, ...]:
+        """What may stand at each place: `prune (macs 0.2 to 0.8)`, `none or finetune`."""
+        return tuple(
+            " or ".join(
+                "none" if slot is None else in_words(slot.step, slot.arguments)
+                for slot in place.values.values()
+            )
+            for place in self.places
+        )
 
     def entries(self, choose: Choose) -> tuple[dict[str, Any], ...]:
         """Return the entries of steps with a value for every range.
@@ -104,12 +123,15 @@ class Space:
                 made.append({slot.step: _chosen(slot, choose)})
         return tuple(made)
 
-    def _ranges(self) -> Iterator[Range | AnyOf]:
-        for place in self.places:
+    def named(self) -> Iterator[tuple[str, Range | AnyOf]]:
+        """Yield everything that is to be chosen, with the names that `entries` chooses by."""
+        for number, place in enumerate(self.places, start=1):
             if len(place.values) > 1:
-                yield place
+                yield f"step {number}", place
             for slot in filter(None, place.values.values()):
-                yield from (v for v in slot.arguments.values() if isinstance(v, (Range, AnyOf)))
+                for key, value in slot.arguments.items():
+                    if isinstance(value, (Range, AnyOf)):
+                        yield f"{slot.title}.{key}", value
 
 
 def space_of(steps: Sequence[Any], positions: Positions) -> Space:

@@ -133,6 +133,12 @@ def beside(step: Any, folder: Path) -> Any:
     return dataclasses.replace(step, **found) if found else step
 
 
+def in_words(name: str, arguments: Mapping[str, Any] | None) -> str:
+    """Return a step as a person reads it: `prune (macs 0.5, by l2)`."""
+    words = ", ".join(f"{key} {_value(value)}" for key, value in (arguments or {}).items())
+    return f"{name} ({words})" if words else name
+
+
 def accepts(name: str, key: str, value: Any) -> bool:
     """Return whether an argument may have a value by its type; one that there is not may."""
     hint = typing.get_type_hints(_resolve(STEPS[name])).get(key) if name in STEPS else None
@@ -176,6 +182,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list, set, frozenset)):
         return [_plain(each) for each in value]
     return value
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} {_value(each)}" for key, each in value.items()) + "}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

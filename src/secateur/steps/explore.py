@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -98,11 +100,8 @@ def explore(
         )
     path = None if study is None else _checked(Path(study))
     how = {"runtime": runtime, "batch": batch, "threads": threads}
-    belongs = {"model": _fingerprint(model), "data": data.fingerprint, "objectives": list(names)}
-    if "latency" in names:
-        belongs["runtime, batch or threads"] = how
     with (
-        opened(path, belongs, [maximised(name) for name in names], seed) as kept,
+        opened(path, _belongs(model, data, names, how), list(map(maximised, names)), seed) as kept,
         judging(model, data, names, **how) as (judge, whole),
     ):
         search = _Search(model, data, build, judge, names, whole, kept, path)
@@ -112,6 +111,33 @@ def explore(
             if progress is not None:
                 progress(f"trial {number}/{trials}: {search.line()}")
         return Explored(names, whole, tuple(search.trials), search.folder, search.models)
+
+
+def counted(
+    study: Path, model: keras.Model, data: Dataset, objectives: Sequence[str], **how: Any
+) -> int:
+    """Return how many trials of a study count already; the file is not touched.
+
+    Args:
+        study: the file, which is there.
+        model: what `explore` would be given, as are the others.
+        data: likewise.
+        objectives: checked names.
+        how: runtime, batch and threads.
+
+    Raises:
+        OutputError: the study is none, or of another model, data or objectives.
+    """
+    belongs = _belongs(model, data, tuple(objectives), how)
+    with tempfile.TemporaryDirectory() as place:
+        # Opened where it lies, a study is written to: a trial that was broken off is told so.
+        copy = Path(shutil.copy(study, place))
+        try:
+            with opened(copy, belongs, list(map(maximised, objectives)), 0) as kept:
+                return len(kept.counted)
+        except OutputError as error:
+            error.where = str(study)
+            raise
 
 
 class _Search:
@@ -266,6 +292,18 @@ def _checked(path: Path) -> Path:
             mend="Name it, for example, search.journal.",
         )
     return path
+
+
+def _belongs(
+    model: keras.Model, data: Dataset, objectives: tuple[str, ...], how: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the trials of a study belong to."""
+    found: dict[str, Any] = {
+        "model": _fingerprint(model),
+        "data": data.fingerprint,
+        "objectives": list(objectives),
+    }
+    return found | ({"runtime, batch or threads": how} if "latency" in objectives else {})
 
 
 def _fingerprint(model: keras.Model) -> str:

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from secateur.cost.measure import measure
 from secateur.cost.race import race, ratio
 from secateur.cost.runtimes import check_runtime, write_for
 from secateur.errors import DataError, PlanError
 from secateur.evaluation.evaluate import evaluate
-from secateur.evaluation.metrics import Metrics
+from secateur.evaluation.metrics import Metrics, metrics
 from secateur.graph.trace import trace
 from secateur.steps.budgets import METRICS
 from secateur.steps.latency import OPENINGS
@@ -56,6 +58,35 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
     return tuple(objectives)
 
 
+def check_task(objectives: Sequence[str], data: Dataset, runtime: str) -> None:
+    """Raise where data or machine have no such objectives, which no model need be trained for.
+
+    Args:
+        objectives: checked names.
+        data: its validation rows are judged on.
+        runtime: for the latency.
+
+    Raises:
+        DataError: there are no validation rows to judge on.
+        PlanError: the task has no such metric.
+        ModelError: the runtime is not known.
+        MissingExtraError: the runtime is not installed.
+    """
+    names = [name for name in objectives if maximised(name)]
+    if names and not data.validation.rows:
+        raise DataError(
+            "models are judged on validation rows, and there are none.",
+            where="explore",
+            mend="Give the validation split a share of the rows.",
+        )
+    if "latency" in objectives:
+        check_runtime(runtime)
+    if names:
+        truth = data.validation.labels()
+        nothing = np.zeros((len(truth), max(1, len(data.contract.classes))))
+        _shares(metrics(truth, nothing, data.contract), names)
+
+
 def maximised(objective: str) -> bool:
     """Return whether an objective is the better the higher it is."""
     return objective in METRICS
@@ -90,15 +121,8 @@ def judging(
         ModelError: the runtime is not known, or cannot run the model.
         MissingExtraError: the runtime is not installed.
     """
-    metrics = [name for name in objectives if maximised(name)]
-    if metrics and not data.validation.rows:
-        raise DataError(
-            "models are judged on validation rows, and there are none.",
-            where="explore",
-            mend="Give the validation split a share of the rows.",
-        )
-    if "latency" in objectives:
-        check_runtime(runtime)
+    check_task(objectives, data, runtime)
+    names = [name for name in objectives if maximised(name)]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         whole = write_for(model, runtime, home) if "latency" in objectives else home
@@ -120,8 +144,8 @@ def judging(
 
         def judge(smaller: keras.Model) -> dict[str, float]:
             found = _counted(smaller)
-            if metrics:
-                found |= _shares(evaluate(smaller, data.validation), metrics)
+            if names:
+                found |= _shares(evaluate(smaller, data.validation), names)
             if "latency" in objectives:
                 found["latency"] = 1.0 if smaller is model else latency(smaller)
             return {name: found[name] for name in objectives}
