@@ -28,6 +28,9 @@ from secateur.serving.rivals import Given, Rivals
 
 HOST = "127.0.0.1"
 _ROW_BYTES = 2**20
+# Of an upload that is too long this much is read and dropped: while a browser is still sending it
+# reads no answer.
+_DROPPED_BYTES = 64 * 2**20
 _PATIENCE = 30.0
 # Requests that are read at a time: each holds its upload in memory.
 _AT_ONCE = 4
@@ -188,12 +191,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(HTTPStatus.LENGTH_REQUIRED, "the upload does not say how long it is.")
             return None
         if int(length) > most:
+            self._drop(int(length))
             self._fail(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the file has {int(length):,} bytes, more than the {most:,} allowed.",
             )
             return None
         return self.rfile.read(int(length))
+
+    def _drop(self, length: int) -> None:
+        left = min(length, _DROPPED_BYTES)
+        while left > 0 and (some := self.rfile.read(min(left, 2**16))):
+            left -= len(some)
 
     def _fail(self, status: HTTPStatus, what: str) -> None:
         self.close_connection = True
