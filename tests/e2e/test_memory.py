@@ -74,7 +74,10 @@ def run(home, verb, source):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("ending", ["", ".parquet", ".csv", ".csv.gz"])
+@pytest.mark.parametrize(
+    "ending",
+    ["", ".parquet", *(pytest.param(end, marks=pytest.mark.long) for end in (".csv", ".csv.gz"))],
+)
 @pytest.mark.parametrize("verb", ["score", "check"])
 def test_as_much_for_a_lot_as_for_a_little(home, verb, ending):
     small, large = (run(home, verb, f"{size}{ending}") for size in ("small", "large"))

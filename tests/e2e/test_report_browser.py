@@ -161,7 +161,9 @@ def test_a_page_is_quiet_and_fits(browser, pages, kind, width):
     assert browser.execute_script(BEYOND_THE_EDGE) == []
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    "width", [WIDTHS[0], *(pytest.param(w, marks=pytest.mark.long) for w in WIDTHS[1:])]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_is_accessible(browser, pages, kind, width):
     show(browser, pages[kind], width)

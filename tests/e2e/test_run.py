@@ -168,7 +168,10 @@ def test_a_folder_with_a_run_is_not_written_over(done, photos):
     assert (out / "run.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("broken", ["fit", "save", "export", "race"])
+@pytest.mark.parametrize(
+    "broken",
+    ["fit", "export", *(pytest.param(late, marks=pytest.mark.long) for late in ("save", "race"))],
+)
 def test_a_run_that_broke_off_goes_on_to_the_same_result(
     broken, done, photos, tmp_path, monkeypatch
 ):

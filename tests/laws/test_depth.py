@@ -17,7 +17,7 @@ from secateur.planning.plan import GroupCut, Plan, plan
 from secateur.steps.cutting import cut
 from secateur.steps.healing import heal
 from secateur.steps.masks import mask
-from zoo import ZOO, assert_same, inputs_of, outputs, randomised
+from zoo import ZOO, assert_same, inputs_of, outputs, randomised, some
 
 DEEP = {
     name: ZOO[name]
@@ -172,11 +172,13 @@ def test_every_block_can_go_alone(model):
             assert not np.allclose(outputs(smaller, x)[0], outputs(model, x)[0], rtol=1e-3)
 
 
+@pytest.mark.parametrize("model", some(0, 1, 2, of=DEEP), indirect=True)
 def test_all_blocks_but_one_of_each_stream_can_go(model):
     check(model, by_blocks(trace(model), lambda group: range(1, len(group))), inputs_of(model))
     check(model, by_blocks(trace(model), lambda group: range(len(group) - 1)), inputs_of(model))
 
 
+@pytest.mark.parametrize("model", some(3, 4, 5, of=DEEP), indirect=True)
 def test_blocks_and_widths_go_together_within_a_budget(model):
     graph = trace(model)
     before = [np.array(weight) for weight in model.weights]
@@ -191,6 +193,7 @@ def test_blocks_and_widths_go_together_within_a_budget(model):
         np.testing.assert_array_equal(old, np.array(weight))
 
 
+@pytest.mark.parametrize("model", some(6, 7, 0, of=DEEP), indirect=True)
 def test_a_model_heals_after_its_blocks_are_gone(model):
     made = by_blocks(trace(model), lambda group: [0])
     smaller = cut(model, made)
@@ -203,6 +206,7 @@ def test_a_model_heals_after_its_blocks_are_gone(model):
     assert left < lost
 
 
+@pytest.mark.parametrize("model", some(1, 3, 5, of=DEEP), indirect=True)
 def test_a_width_inside_of_a_block_that_goes_is_moot(model):
     graph = trace(model)
     made = by_blocks(graph, lambda group: [0])
@@ -217,7 +221,8 @@ def test_a_width_inside_of_a_block_that_goes_is_moot(model):
 
 @pytest.mark.slow
 def test_what_is_left_loads_where_secateur_is_not_installed(tmp_path):
-    stock = sorted(set(DEEP) - {"blocks_of_ones_own", "patches_and_class_token"})
+    own = {"blocks_of_ones_own", "patches_and_class_token"}
+    stock = some(2, 4, 6, of=DEEP, without=own)
     for name in stock:
         model = randomised(DEEP[name]())
         # A layer of one's own is laid open when a block goes from it, so that it needs no class.

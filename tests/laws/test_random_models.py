@@ -21,7 +21,7 @@ from secateur.steps.cutting import cut
 from secateur.steps.masks import mask
 from zoo import assert_same, inputs_of, mixed_axis, model_of, outputs
 
-EXAMPLES = int(os.environ.get("SECATEUR_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SECATEUR_EXAMPLES", "40"))
 SEARCH = settings(
     max_examples=EXAMPLES,
     deadline=None,

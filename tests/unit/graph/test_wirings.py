@@ -202,6 +202,7 @@ def test_one_table_for_reading_and_writing():
     assert_cut_as_masked(randomised(keras.Model(i, table(x, reverse=True))))
 
 
+@pytest.mark.long
 def test_a_sum_over_a_very_long_residual_stream():
     x = i = keras.Input((8,))
     x = layers.Dense(16, use_bias=False, name="made")(x)

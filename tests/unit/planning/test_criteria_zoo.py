@@ -51,7 +51,11 @@ def test_every_criterion_without_labels_scores_every_unit(name):
     assert_sound(graph, one, other, CRITERIA.keys() - WITH_LABELS)
 
 
-@pytest.mark.parametrize("name", ["dense", "residual", "sequence", "attention"])
+@pytest.mark.parametrize(
+    "name",
+    ["residual", "attention"]
+    + [pytest.param(other, marks=pytest.mark.long) for other in ("dense", "sequence")],
+)
 def test_every_criterion_with_labels_scores_every_unit(name):
     model, x, y = of_zoo(name, rows=6)
     graph = trace(model)

@@ -115,7 +115,9 @@ def test_logits_and_probabilities_are_the_same_teacher():
     np.testing.assert_allclose(*seen, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize(
+    "kind", ["classes", *(pytest.param(k, marks=pytest.mark.long) for k in ("binary", "value"))]
+)
 def test_the_student_moves_to_the_teacher_and_the_teacher_stays(kind):
     data = table(kind)
     teacher, _ = fit(network(kind), data, epochs=5, learning_rate=0.01)

@@ -108,7 +108,7 @@ def test_zeros_that_rounding_keeps_are_told(model, data):
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("proximal", [True, False])
+@pytest.mark.parametrize("proximal", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_budget_is_met_by_every_penalty(model, data, penalty, proximal):
     step = Regularize(
         penalty, proximal=proximal, macs=0.5, round_to=2, epochs=2, learning_rate=0.005
@@ -181,6 +181,7 @@ def test_single_weights_leave_units_empty_in_the_end_and_stay_zero(model, data):
     assert sum(int((to_numpy(each) == 0).sum()) for each in kernels) > 0
 
 
+@pytest.mark.long
 def test_interrupted_and_resumed_equals_uninterrupted(model, data, tmp_path):
     step = Regularize(macs=0.5, round_to=2, epochs=4, learning_rate=0.01)
     whole = step(model, data)

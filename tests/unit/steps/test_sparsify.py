@@ -199,6 +199,7 @@ def test_another_seed_moves_other_weights(model, data):
     assert ((one == 0) != (other == 0)).any()
 
 
+@pytest.mark.long
 def test_a_resumed_training_has_the_zeros_of_one_in_one_go(model, data, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -112,7 +112,7 @@ def test_fit_does_not_touch_the_random_state_of_the_process():
     np.testing.assert_array_equal(np.random.random(3), expected)
 
 
-@pytest.mark.parametrize("broken_in", [1, 3])
+@pytest.mark.parametrize("broken_in", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_interrupted_and_resumed_equals_uninterrupted(broken_in, tmp_path):
     kind = {"epochs": 5, "learning_rate": 0.02, "batch_size": 32}
     whole, straight = fit(model(), dataset(), **kind)

@@ -76,7 +76,9 @@ def interrupt():
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("broken_at", [(0, 0), (1, 2), (2, 4)])
+@pytest.mark.parametrize(
+    "broken_at", [(1, 2), *(pytest.param(at, marks=pytest.mark.long) for at in ((0, 0), (2, 4)))]
+)
 def test_broken_off_within_an_epoch(folder, stream, broken_at, tmp_path):
     rows = data(folder, stream)
     whole, straight = fit(model(), rows, **HOW)
