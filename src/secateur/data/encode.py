@@ -32,8 +32,8 @@ from secateur.data.lists import list_lengths, list_values, other_nesting
 from secateur.data.values import pc
 from secateur.errors import ContractError, DataError
 
-# Rows that are written into the matrix at a time, so that its lines stay in the processor's cache.
-_STRIPE = 1024
+# Rows and columns that are turned at a time, so that they stay in the processor's cache.
+_TILE = (2048, 64)
 
 Table: TypeAlias = pa.Table | pa.RecordBatch
 Encoded: TypeAlias = np.ndarray | dict[str, np.ndarray]
@@ -364,10 +364,14 @@ def _date_features(
 
 
 def _matrix(columns: list[np.ndarray], rows: int, dtype: type) -> np.ndarray:
-    """Lay columns side by side, a stripe of rows at a time."""
+    """Lay columns side by side, a tile at a time: first below one another, then turned."""
     matrix = np.empty((rows, len(columns)), dtype=dtype)
-    for start in range(0, rows, _STRIPE):
-        stripe = matrix[start : start + _STRIPE]
-        for index, column in enumerate(columns):
-            stripe[:, index] = column[start : start + _STRIPE]
+    high, wide = _TILE
+    for top in range(0, rows, high):
+        bottom = min(top + high, rows)
+        for left in range(0, len(columns), wide):
+            some = [column[top:bottom] for column in columns[left : left + wide]]
+            tile = np.empty((len(some), bottom - top), dtype=dtype)
+            np.concatenate(some, out=tile.reshape(-1), casting="same_kind")
+            matrix[top:bottom, left : left + wide] = tile.T
     return matrix

@@ -143,8 +143,8 @@ class Scorer:
         outputs = self._predict(encode(self.contract, table))
         names = self.keys if self.carry == "keys" else table.column_names
         keys = self._carried(table.select(list(names)), text=text) if names else None
-        finite = _finite(outputs)
-        if not finite.all():
+        if not np.isfinite(outputs).all():
+            finite = _finite(outputs)
             bad += [Bad(source, int(row), _NOT_FINITE) for row in rows[~finite]]
             outputs, rows = outputs[finite], rows[finite]
             keys = None if keys is None else keys.filter(pa.array(finite))
