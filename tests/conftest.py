@@ -14,6 +14,21 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
+# Files that take longest.
+_LONGEST = ("e2e/", "laws/", "unit/steps/", "unit/job/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left alone with one."""
+    home = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(home).as_posix()
+        return not path.startswith(_LONGEST)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def kept_memory() -> None:
     """Let a test process train as fast as one of secateur's own."""
