@@ -46,7 +46,7 @@ def home(tmp_path_factory):
     write_artifact(home / "artifact", table_contract(columns=COLUMNS))
     x = np.random.default_rng(0).uniform(-3, 3, (FILE_ROWS, COLUMNS)).astype("float32")
     table = pa.table({f"f{i}": x[:, i] for i in range(COLUMNS)})
-    for name, files in {"small": 2, "large": 16}.items():
+    for name, files in {"small": 5, "large": 20}.items():
         (home / name).mkdir()
         for number in range(files):
             pq.write_table(table, home / name / f"{number:02d}.parquet", row_group_size=25_000)
