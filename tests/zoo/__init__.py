@@ -3,6 +3,7 @@
 from zoo import attention, images, normalised, operations, own, sequences, tables, vision  # noqa: F401
 from zoo.core import (
     ZOO,
+    assert_close,
     assert_same,
     inputs_of,
     mixed_axis,
@@ -18,6 +19,7 @@ CLASSES_OF_ONES_OWN = own.CLASSES
 __all__ = [
     "CLASSES_OF_ONES_OWN",
     "ZOO",
+    "assert_close",
     "assert_same",
     "inputs_of",
     "mixed_axis",

@@ -62,6 +62,11 @@ def assert_same(one, other, tolerance=1e-4):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
 
 
+def assert_close(one, other, tolerance=1e-4):
+    """Compare two tensors of any backend."""
+    np.testing.assert_allclose(to_numpy(one), to_numpy(other), rtol=tolerance, atol=tolerance)
+
+
 def conv(x, filters, size=3, **options):
     """A convolution without bias, normalised, behind a ReLU."""
     x = layers.Conv2D(filters, size, padding="same", use_bias=False, **options)(x)

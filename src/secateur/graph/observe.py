@@ -20,6 +20,7 @@ from secateur.graph.activations import Activations, gather
 from secateur.graph.ending import ending
 from secateur.graph.graph import Graph
 from secateur.graph.moments import Moments
+from secateur.graph.randomness import own_randomness
 from secateur.graph.weights import copied, to_numpy
 
 FROM_LABELS = ("taylor", "fisher")
@@ -202,7 +203,8 @@ def _heard(
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:
             generator.state.assign(np.array([seed, 0]))
-    trained.fit(x, y, batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
+    with own_randomness(seed):
+        trained.fit(x, y, batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
     steps = -(-len(y) // batch_size)
     keys = {id(variable): key for key, variable in graph.variables_of(twin).items()}
     found = {}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from secateur.graph.randomness import seed_layers
 from secateur.graph.weights import to_numpy
 from secateur.steps.network import Decide, PruningNetwork
-from secateur.steps.randomness import seed_layers
 
 if TYPE_CHECKING:
     from secateur.graph.graph import Graph

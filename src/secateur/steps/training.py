@@ -19,12 +19,12 @@ import numpy as np
 
 from secateur.errors import DataError, RecipeError
 from secateur.graph.observe import loss_for
+from secateur.graph.randomness import own_randomness, seed_layers, seeding
 from secateur.graph.weights import copied
 from secateur.machine import cores
 from secateur.steps.asked import check_dataset, is_number
 from secateur.steps.bar import Bar
 from secateur.steps.keeper import Keeper
-from secateur.steps.randomness import own_randomness, seed_layers, seeding
 from secateur.steps.replicas import ALONE, Replica, divisible, share
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
 """Models as people build them: layers without a build, state beside the weights, odd wirings."""
 
+import importlib.util
+
 import keras
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from zoo import assert_same, inputs_of, mixing_groups, outputs, randomised
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(3, 2, (64, 6)).astype("float32")
+needs_tensorflow = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="the layer needs TensorFlow"
+)
 
 
 class Unit(layers.Layer):
@@ -168,6 +173,7 @@ def test_figures_that_a_layer_learnt_from_data_are_kept(inner, tmp_path):
     checked(keras.Model(i, layers.Dense(2)(x)), ROWS, tmp_path)
 
 
+@needs_tensorflow
 def test_a_vocabulary_that_a_layer_learnt_is_kept(tmp_path):
     numbers = layers.IntegerLookup(output_mode="multi_hot")
     numbers.adapt(np.array([[5], [7], [9], [7]]))
@@ -176,6 +182,7 @@ def test_a_vocabulary_that_a_layer_learnt_is_kept(tmp_path):
     checked(keras.Model(i, layers.Dense(2)(x)), RNG.integers(4, 10, (64, 1)), tmp_path)
 
 
+@needs_tensorflow
 def test_texts_are_cut_and_healed_with(tmp_path):
     texts = np.array([["a cat"], ["a dog ran"]] * 32, object)
     words = layers.TextVectorization(max_tokens=12, output_sequence_length=4)

@@ -13,7 +13,7 @@ from secateur.planning.plan import plan
 from secateur.steps.cutting import cut
 from secateur.steps.healing import heal
 from secateur.steps.masks import mask
-from zoo import inputs_of, randomised
+from zoo import assert_close, inputs_of, randomised
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -74,10 +74,10 @@ def test_what_its_config_can_say_can_go(model, tmp_path):
     assert type(smaller) is Backbone
     assert smaller.count_params() == made.after["parameters"]
     assert trace(smaller).macs() == made.after["macs"] <= 0.5 * graph.macs()
-    np.testing.assert_allclose(smaller(x), mask(model, made)(x), rtol=1e-4, atol=1e-4)
+    assert_close(smaller(x), mask(model, made)(x), 1e-4)
     smaller.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(again(x), smaller(x), rtol=1e-5, atol=1e-6)
+    assert_close(again(x), smaller(x), 1e-5)
 
 
 def test_blocks_give_as_many_units_each_but_each_its_own(model):

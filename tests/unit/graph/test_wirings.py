@@ -11,7 +11,7 @@ from secateur.graph.trace import trace
 from secateur.planning.plan import GroupCut, Plan, plan
 from secateur.steps.cutting import cut
 from secateur.steps.masks import mask
-from zoo import inputs_of, randomised
+from zoo import assert_close, inputs_of, randomised
 
 
 def of_vector(middle):
@@ -30,7 +30,7 @@ def assert_cut_as_masked(model):
     graph = trace(model)
     made = plan(graph, observe(graph), params=0.8, round_to=1, scope="local")
     smaller, x = cut(model, made), inputs_of(model)
-    np.testing.assert_allclose(smaller(x), mask(model, made)(x), rtol=1e-4, atol=1e-4)
+    assert_close(smaller(x), mask(model, made)(x), 1e-4)
     assert smaller.count_params() == made.after["parameters"] < model.count_params()
     assert trace(smaller).macs() == made.after["macs"]
 

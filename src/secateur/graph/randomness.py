@@ -7,7 +7,8 @@ and what it was before is brought back.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -25,13 +26,22 @@ def seed_layers(model: keras.Model, *seed: int) -> None:
         state.assign((words >> 1).reshape(tuple(state.shape)).astype(state.dtype))
 
 
-def own_randomness() -> AbstractContextManager[Any]:
-    """Return what keeps the draws of a training from changing those of the process."""
+@contextmanager
+def own_randomness(seed: int | None = None) -> Iterator[None]:
+    """Keep what is drawn meanwhile from changing the draws of the process.
+
+    Args:
+        seed: what the process is seeded with meanwhile, where layers draw from it.
+    """
     if keras.backend.backend() != "torch":
-        return nullcontext()
+        yield
+        return
     import torch
 
-    return torch.random.fork_rng()
+    with torch.random.fork_rng():
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
 
 
 def seeding(model: keras.Model, seed: int, rank: int) -> list[keras.callbacks.Callback]:
