@@ -24,6 +24,9 @@ KINDS = {
     "einsum": {"channel": [4, 6, 16]},
 }
 
+ON_JAX = keras.backend.backend() == "jax"
+unequal_sizes = pytest.mark.skipif(ON_JAX, reason="JAX takes keys and values of one size alone")
+
 
 def kinds_of(model):
     found = {}
@@ -34,7 +37,11 @@ def kinds_of(model):
 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_the_kinds_of_a_wiring(name):
-    assert kinds_of(ZOO[name]()) == KINDS[name]
+    expected = dict(KINDS[name])
+    if ON_JAX and name == "attention":
+        # Where they cannot differ, the sizes of heads stay.
+        del expected["query-key"], expected["value"]
+    assert kinds_of(ZOO[name]()) == expected
 
 
 def test_query_heads_are_inside_of_the_key_and_value_heads_that_they_share():
@@ -44,7 +51,7 @@ def test_query_heads_are_inside_of_the_key_and_value_heads_that_they_share():
     assert found["head"] == [4]
 
 
-@pytest.mark.parametrize("flash", [True, False])
+@pytest.mark.parametrize("flash", [pytest.param(True, marks=unequal_sizes), False])
 def test_attention_is_known_by_its_products_and_its_softmax(flash):
     x = i = keras.Input((6, 16))
     # The heads' axes: (batch, heads, positions, size).

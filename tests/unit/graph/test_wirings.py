@@ -75,7 +75,12 @@ def test_units_move_with_what_moves_them(move):
         lambda x: ops.roll(x, 1, axis=1),
         lambda x: layers.TimeDistributed(layers.PReLU())(x),
         lambda x: layers.EinsumDense("...x,xy->...y", 7, bias_axes="y")(x),
-        lambda x: layers.MultiHeadAttention(2, 4, value_dim=2, use_bias=False)(x, x),
+        pytest.param(
+            lambda x: layers.MultiHeadAttention(2, 4, value_dim=2, use_bias=False)(x, x),
+            marks=pytest.mark.skipif(
+                keras.backend.backend() == "jax", reason="JAX takes keys and values of one size"
+            ),
+        ),
         lambda x: layers.GroupQueryAttention(3, 4, 2, use_bias=False)(x, x),
         lambda x: layers.Dense(8)(ops.einsum("bti,btj->bij", x, layers.Dense(5)(x))),
     ],

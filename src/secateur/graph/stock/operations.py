@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras.src.ops import core, image, linalg, math, nn, numpy
 
@@ -94,11 +95,15 @@ def _(operation: Any) -> Rule:
 
 register(numpy.Matmul)(lambda operation: Contract(("...ij", "...jk"), "...ik"))
 register(numpy.Dot)(lambda operation: Contract(("...i", "ij"), "...j"))
-register(nn.DotProductAttention)(
-    lambda operation: Contract(
-        ("bqnh", "bknh", "bknv"), "bqnv", products=("bqknh", "bqknv"), fixed="k"
+
+
+@register(nn.DotProductAttention)
+def _(operation: Any) -> Rule:
+    # JAX computes it only where keys and values are of one size.
+    sizes = "hv" if keras.backend.backend() == "jax" else ""
+    return Contract(
+        ("bqnh", "bknh", "bknv"), "bqnv", products=("bqknh", "bqknv"), fixed=f"k{sizes}"
     )
-)
 
 
 @register(numpy.Einsum)
