@@ -12,6 +12,7 @@ from zoo.core import (
     outputs,
     randomised,
     some,
+    writes_files,
 )
 
 CLASSES_OF_ONES_OWN = own.CLASSES
@@ -28,4 +29,5 @@ __all__ = [
     "outputs",
     "randomised",
     "some",
+    "writes_files",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from secateur.graph.rule import Flow
@@ -60,6 +61,12 @@ def assert_same(one, other, tolerance=1e-4):
     for a, b in zip(one, other, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
+
+
+writes_files = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="files for runtimes are written from the TensorFlow backend",
+)
 
 
 def assert_close(one, other, tolerance=1e-4):

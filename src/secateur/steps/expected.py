@@ -59,4 +59,5 @@ class ExpectedCost:
         """
         lengths = ops.matmul(self._counts, ops.reshape(chances, (-1, 1)))[:, 0]
         lengths = ops.concatenate([lengths, ops.ones((1,))])
-        return ops.sum(ops.prod(ops.take(lengths, self._index), axis=1) * self._price)
+        costs = ops.prod(ops.take(lengths, self._index), axis=1)
+        return ops.sum(ops.multiply(costs, self._price))

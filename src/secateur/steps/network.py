@@ -237,7 +237,7 @@ class PruningNetwork(keras.Model):
             plans=(plan,),
             notes=(Note(STEP, "done", f"{shut} of {count} gates shut"), *cuts, *measured),
             quantization=quantization,
-            selection=Selection(self.gates(), self.parameters()),
+            selection=Selection(self.gates(), self.pruned_parameters()),
         )
 
     def whole(self) -> keras.Model:
@@ -286,7 +286,7 @@ class PruningNetwork(keras.Model):
             return {name: 1e-6 + values for name, values in self.gates().items()}
         return {name: np.exp(np.clip(x, -40, 40)) for name, x in self.logits().items()}
 
-    def parameters(self) -> dict[str, np.ndarray]:
+    def pruned_parameters(self) -> dict[str, np.ndarray]:
         """Return the selected parameters: each weight as the gates leave it, by its key."""
         changed = self._weights(False)
         return {key: to_numpy(changed.get(key, self._keyed[key])) for key in self._keyed}
@@ -294,8 +294,8 @@ class PruningNetwork(keras.Model):
     def folded(self) -> dict[str, np.ndarray]:
         """Return weights by which the model itself gives what the network gives, by their keys.
 
-        They differ from `parameters` where a gate is shut: the unit is not read, but what makes it
-        is there, so that a unit that stays all the same can learn again.
+        They differ from `pruned_parameters` where a gate is shut: the unit is not read, but what
+        makes it is there, so that a unit that stays all the same can learn again.
         """
         changed = self._weights(False, zeros=False)
         return {key: to_numpy(changed.get(key, self._keyed[key])) for key in self._keyed}

@@ -25,6 +25,7 @@ from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
 from unit.steps import exploring
 from unit.steps.exploring import build, made_data, made_model
+from zoo import writes_files
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +304,7 @@ def test_optuna_says_nothing_and_keeps_its_level(model, data, capfd, tmp_path):
     assert told.out + told.err == ""
 
 
+@writes_files
 def test_latency_is_a_share_of_the_whole_model(model, data):
     found = explore(
         model, data, build, trials=1, objectives=("latency", "bytes", "parameters", "auc")

@@ -22,7 +22,7 @@ from secateur.steps.finetune import FineTune
 from secateur.steps.inputs import watched
 from secateur.steps.prune import Prune
 from secateur.steps.training import fit
-from zoo import assert_same, inputs_of, outputs, randomised
+from zoo import assert_same, inputs_of, outputs, randomised, writes_files
 
 
 def conv2d(**options):
@@ -130,7 +130,7 @@ def test_costs_are_those_of_the_layers_made(model):
             assert trace(made).macs() == choice.macs
             bias = getattr(subject.layer, "bias", None)
             assert made.count_params() == choice.params + (
-                0 if bias is None else bias.shape.num_elements()
+                0 if bias is None else int(np.prod(bias.shape))
             )
             assert choice.bytes == 4 * choice.params
 
@@ -255,6 +255,7 @@ def raced(monkeypatch):
     return raced
 
 
+@writes_files
 @pytest.mark.parametrize("fixed", [0, 2000])
 def test_a_budget_of_latency_holds_as_measured(data, raced, fixed):
     raced.fixed = fixed
@@ -269,6 +270,7 @@ def test_a_budget_of_latency_holds_as_measured(data, raced, fixed):
     assert ("the choice of ranks corrected" in note) == (len(raced.runs) > 1) == bool(fixed)
 
 
+@writes_files
 def test_a_latency_out_of_reach_names_the_least_that_was_measured(data, raced):
     raced.fixed = 8000
     # Of 5760 multiply-adds the lowest ranks leave 282.
@@ -277,6 +279,7 @@ def test_a_latency_out_of_reach_names_the_least_that_was_measured(data, raced):
     assert len(raced.runs) <= 6
 
 
+@writes_files
 def test_no_latency_is_saved_where_all_factors_are_slower(data, raced, monkeypatch):
     monkeypatch.setattr(ranking, "time_left", lambda *_, **__: 1.2)
     with pytest.raises(BudgetError, match=r"no factors are faster than .* took 1\.20 to 1\.20"):
@@ -305,6 +308,7 @@ def test_the_smallest_model_within_a_drop(taught, data):
         np.testing.assert_array_equal(old, np.array(weight))
 
 
+@writes_files
 def test_within_a_drop_the_fastest_may_be_searched_for(taught, data, raced):
     step = Factorize(
         max_drop=5.0, metric="auc", smallest="latency", trials=2, round_to=1, faster=False

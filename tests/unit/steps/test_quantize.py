@@ -28,7 +28,7 @@ from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
 from secateur.steps.quantize import Quantize, judged
 from unit.steps.quantized import image_model, sequence_model, table_model, trained
-from zoo import inputs_of, model_of, outputs, some
+from zoo import inputs_of, model_of, outputs, some, writes_files
 
 
 def predicted(path, x):
@@ -36,6 +36,7 @@ def predicted(path, x):
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
+@writes_files
 @pytest.mark.parametrize(
     ("build", "options", "kind"),
     [
@@ -68,6 +69,7 @@ def test_the_int8_file_answers_as_the_fake_quantized_model(build, options, kind,
     assert result.after.bytes < 0.32 * result.before.bytes
 
 
+@writes_files
 def test_a_large_file_is_a_quarter(tmp_path):
     x = inputs = keras.Input((256,))
     for _ in range(3):
@@ -82,6 +84,7 @@ def test_a_large_file_is_a_quarter(tmp_path):
     assert sizes[0] <= 0.255 * sizes[1]
 
 
+@writes_files
 def test_training_with_rounding_learns_the_steps(tmp_path):
     model, data = trained(image_model)
     plain = Quantize(calibration="percentile")(model, data)
@@ -101,6 +104,7 @@ def test_training_with_rounding_learns_the_steps(tmp_path):
     )
 
 
+@writes_files
 def test_the_artifact_carries_the_int8_file(tmp_path):
     model, data = trained(image_model)
     result = Quantize()(model, data)
@@ -146,6 +150,7 @@ def test_a_step_behind_it_drops_the_quantization():
     assert chain(Quantize(), tune)(model, data).quantization is None
 
 
+@writes_files
 def test_layers_that_are_kept_stay_in_float32(tmp_path):
     model, data = trained(image_model)
     first = next(each.name for each in model.layers if isinstance(each, layers.Conv2D))
@@ -203,6 +208,7 @@ def test_a_reduced_range_holds_where_ranges_are_found_at_each_call():
     assert one.after.bytes == other.after.bytes
 
 
+@writes_files
 def test_the_processor_says_how_many_bits_weights_have(monkeypatch, tmp_path):
     model = keras.Sequential([keras.Input((8,)), layers.Dense(16), layers.Dense(2)])
     data = read((np.random.default_rng(0).normal(size=(80, 8)).astype("float32"), [0, 1] * 40))
@@ -244,6 +250,7 @@ def test_weights_of_seven_bits_overflow_nowhere():
     assert Quantize()._bits()[0] == (7 if overflows() else 8)
 
 
+@writes_files
 def test_the_dynamic_file_rounds_what_the_model_rounds_and_nothing_else(tmp_path):
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input((3, 8), name="steps")

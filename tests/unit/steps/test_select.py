@@ -91,7 +91,7 @@ def test_parameters_are_those_that_the_gates_leave(model):
     shut = np.where(np.arange(48) % 3 == 0, -9.0, 9.0)
     gates.raw.assign(shut / gates.speed)
     assert index >= 0
-    left = network.parameters()
+    left = network.pruned_parameters()
     assert (left["inner/kernel"][:, ::3] == 0).all()
     assert (left["back/kernel"][::3] == 0).all()
     assert (left["inner/kernel"][:, 1::3] != 0).all()

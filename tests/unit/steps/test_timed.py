@@ -11,6 +11,7 @@ from secateur.graph.trace import trace
 from secateur.steps import latency as held
 from secateur.steps import timed
 from secateur.steps.timed import plan_for_latency
+from zoo import writes_files
 
 
 class Elements:
@@ -58,6 +59,7 @@ def raced(monkeypatch):
     return raced
 
 
+@writes_files
 def test_a_missed_budget_corrects_the_plan(graph, raced):
     raced.fixed = 25_000
     found = plan_for_latency(graph, observe(graph), 0.5)
@@ -69,6 +71,7 @@ def test_a_missed_budget_corrects_the_plan(graph, raced):
     assert found.plan.keep(graph).any()
 
 
+@writes_files
 def test_a_plan_that_meets_its_budget_is_measured_once(graph, raced):
     # Widths in eights are too coarse for these few layers to come within the slack for certain.
     found = plan_for_latency(graph, observe(graph), 0.5, round_to=1)
@@ -76,6 +79,7 @@ def test_a_plan_that_meets_its_budget_is_measured_once(graph, raced):
     assert len(raced.runs) == 1
 
 
+@writes_files
 def test_a_budget_that_cannot_be_met_names_the_best_that_was_measured(graph, raced):
     raced.fixed = 2_500_000
     with pytest.raises(BudgetError, match=r"best that was measured is 9\d\.\d% of the model's"):

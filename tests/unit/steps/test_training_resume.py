@@ -75,6 +75,9 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="with PyTorch the state is that after an epoch"
+)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     "broken_at", [(1, 2), *(pytest.param(at, marks=pytest.mark.long) for at in ((0, 0), (2, 4)))]
