@@ -79,7 +79,7 @@ hub: $(HUB)/.ready  ## run the tests on backbones of KerasHub, in an environment
 $(BACKENDS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(BACKENDS)
 	$(BACKENDS)/bin/python $(PIP) torch==2.13.0
-	$(BACKENDS)/bin/python $(PIP) -e '.[jax,torch,distributed,search,dev]'
+	$(BACKENDS)/bin/python $(PIP) -e '.[jax,torch,distributed,search,litert,dev]'
 	@touch $@
 
 backends: $(BACKENDS)/.ready  ## run the tests of graph, planning and steps on JAX and PyTorch; takes long
