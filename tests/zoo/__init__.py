@@ -12,6 +12,7 @@ from zoo.core import (
     outputs,
     randomised,
     some,
+    unequal_sizes,
     writes_files,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "outputs",
     "randomised",
     "some",
+    "unequal_sizes",
     "writes_files",
 ]

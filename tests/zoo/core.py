@@ -63,6 +63,9 @@ def assert_same(one, other, tolerance=1e-4):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
 
 
+unequal_sizes = pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="JAX takes keys and values of one size alone"
+)
 writes_files = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
     reason="files for runtimes are written from the TensorFlow backend",

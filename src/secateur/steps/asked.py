@@ -11,6 +11,11 @@ import numpy as np
 
 from secateur.errors import DataError, PlanError
 
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "r2")
+SMALLEST = ("macs", "params", "bytes", "latency")
+# What a search within `max_drop` alone looks at.
+SEARCH = ("metric", "smallest", "trials")
+
 
 def check_dataset(data: Any, what: str, step: str) -> None:
     """Refuse what is no `Dataset`.
@@ -105,4 +110,38 @@ def check_idle(
                 f"{argument} {why}.",
                 where=f"{name}.{argument}",
                 mend=f"Leave it out, or {mend}.",
+            )
+
+
+def check_drop(step: Any, name: str) -> None:
+    """Refuse what a search for the smallest model within `max_drop` cannot do, by name.
+
+    Args:
+        step: a dataclass with `max_drop`, `metric`, `smallest` and `trials`.
+        name: the name of the step.
+
+    Raises:
+        PlanError: naming what is at fault; the last three without `max_drop` would do nothing.
+    """
+    check_whole(name, 1, trials=step.trials)
+    check_idle(
+        step,
+        name,
+        SEARCH,
+        "is for a search of the smallest model within max_drop, which is not given",
+        "give max_drop=1.0 as the budget",
+        idle=step.max_drop is None,
+    )
+    if step.max_drop is not None and not (is_number(step.max_drop) and 0 <= step.max_drop < 100):
+        raise PlanError(
+            f"max_drop is in points, from 0 to below 100, received {step.max_drop!r}.",
+            where=f"{name}.max_drop",
+            mend="Use 1.0.",
+        )
+    for argument, known in (("metric", (None, *METRICS)), ("smallest", SMALLEST)):
+        if getattr(step, argument) not in known:
+            raise PlanError(
+                f"{argument} cannot be {getattr(step, argument)!r}.",
+                where=f"{name}.{argument}",
+                mend=f"Use one of {', '.join(filter(None, known))}.",
             )

@@ -11,16 +11,12 @@ from secateur.errors import BudgetError, PlanError
 from secateur.planning.criteria import criterion
 from secateur.planning.options import KINDS, budget_of, check_options
 from secateur.planning.schedules import schedule, share_at
-from secateur.steps.asked import check_flags, check_idle, check_names, check_whole, is_number
+from secateur.steps.asked import check_drop, check_flags, check_idle, check_names, check_whole
 
 if TYPE_CHECKING:
     from secateur.steps.prune import Prune
 
 STEP = "prune"
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "r2")
-SMALLEST = ("macs", "params", "bytes", "latency")
-# What a search within `max_drop` alone looks at.
-SEARCH = ("metric", "smallest", "trials")
 
 
 def check(step: Prune) -> None:
@@ -43,26 +39,8 @@ def check(step: Prune) -> None:
     criterion(step.by)
     check_options(step.scope, step.round_to, step.floor)
     _check_kinds(step)
+    check_drop(step, STEP)
     for wrong, name, what, mend in (
-        (
-            step.max_drop is not None
-            and not (is_number(step.max_drop) and 0 <= step.max_drop < 100),
-            "max_drop",
-            f"is in points, from 0 to below 100, received {step.max_drop!r}",
-            "Use 1.0.",
-        ),
-        (
-            step.metric is not None and step.metric not in METRICS,
-            "metric",
-            f"cannot be {step.metric!r}",
-            f"Use one of {', '.join(METRICS)}.",
-        ),
-        (
-            step.smallest not in SMALLEST,
-            "smallest",
-            f"cannot be {step.smallest!r}",
-            f"Use one of {', '.join(SMALLEST)}.",
-        ),
         (
             step.sensitivity and step.rounds > 1,
             "sensitivity",
@@ -104,7 +82,7 @@ def check(step: Prune) -> None:
 
 
 def _check_types(step: Prune) -> None:
-    check_whole(STEP, 1, trials=step.trials, rounds=step.rounds, samples=step.samples)
+    check_whole(STEP, 1, rounds=step.rounds, samples=step.samples)
     check_whole(STEP, 1, batch=step.batch, threads=step.threads)
     check_whole(STEP, 0, epochs=step.epochs, seed=step.seed)
     check_flags(STEP, distill=step.distill, heal=step.heal)
@@ -141,14 +119,6 @@ def _check_idle(step: Prune, budget: str) -> None:
         "is for a budget that is measured, which latency is",
         "give latency=0.5 as the budget",
         idle=not timed,
-    )
-    check_idle(
-        step,
-        STEP,
-        SEARCH,
-        "is for a search of the smallest model within max_drop, which is not given",
-        "give max_drop=1.0 as the budget",
-        idle=budget != "max_drop",
     )
 
 

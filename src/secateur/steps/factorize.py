@@ -14,8 +14,13 @@ from secateur.errors import BudgetError, PlanError
 from secateur.graph.trace import trace
 from secateur.planning.options import budget_of
 from secateur.planning.ranks import COSTS, Choice
-from secateur.steps.asked import check_dataset
-from secateur.steps.budgets import METRICS, SMALLEST
+from secateur.steps.asked import (
+    check_dataset,
+    check_drop,
+    check_idle,
+    check_names,
+    check_whole,
+)
 from secateur.steps.factorable import subjects_of, told
 from secateur.steps.factors import METHODS, forms_of
 from secateur.steps.inputs import Watched, watched
@@ -300,7 +305,15 @@ def _check(step: Factorize) -> None:
         budget_of(**{given[0]: step._share})
     if "latency" in (given[0], step.smallest):
         (check_stacks if step.faster else check_runtime)(step.runtime)
-    _check_drop(step)
+    check_drop(step, STEP)
+    check_idle(
+        step,
+        STEP,
+        ("runtime", "batch", "threads"),
+        "says where times are taken, and none are",
+        "time layers (faster=True) or give latency=0.5 as the budget",
+        idle=not step.faster and "latency" not in (given[0], step.smallest),
+    )
     if step.energy is not None and (isinstance(step.energy, bool) or not 0 < step.energy < 1):
         raise PlanError(
             f"energy must be a share between 0 and 1, received {step.energy!r}.",
@@ -313,45 +326,6 @@ def _check(step: Factorize) -> None:
             where="conv",
             mend=f"Use auto, {', '.join(METHODS)}.",
         )
-    for name in ("layers", "keep"):
-        if isinstance(getattr(step, name), str):
-            raise PlanError(
-                f"{name} must be a tuple of patterns, received {getattr(step, name)!r}.",
-                where=name,
-                mend=f"Write {name}=({getattr(step, name)!r},).",
-            )
-    for name in ("round_to", "batch", "threads", "samples", "trials"):
-        value = getattr(step, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise PlanError(
-                f"{name} must be a whole number from 1, received {value!r}.",
-                where=name,
-                mend="Use 8." if name == "round_to" else "Use 1 or more.",
-            )
-
-
-def _check_drop(step: Factorize) -> None:
-    """Refuse what a search for the smallest model within a drop cannot do, by name."""
-    if step.max_drop is None:
-        for name in ("metric", "smallest", "trials"):
-            if getattr(step, name) != getattr(Factorize, name):
-                raise PlanError(
-                    f"{name} is for max_drop, and none was given.",
-                    where=name,
-                    mend="Give max_drop=1.0 in place of the other, or leave it out.",
-                )
-        return
-    drop = step.max_drop
-    if isinstance(drop, bool) or not isinstance(drop, (int, float)) or not 0 <= drop < 100:
-        raise PlanError(
-            f"max_drop is in points, from 0 to below 100, received {drop!r}.",
-            where="max_drop",
-            mend="Use 1.0.",
-        )
-    for name, known in (("metric", (None, *METRICS)), ("smallest", SMALLEST)):
-        if getattr(step, name) not in known:
-            raise PlanError(
-                f"{name} cannot be {getattr(step, name)!r}.",
-                where=name,
-                mend=f"Use one of {', '.join(filter(None, known))}.",
-            )
+    check_names(STEP, layers=step.layers, keep=step.keep)
+    check_whole(STEP, 1, round_to=step.round_to, samples=step.samples)
+    check_whole(STEP, 1, batch=step.batch, threads=step.threads)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from secateur.errors import DataError, PlanError
 from secateur.evaluation.evaluate import evaluate
-from secateur.steps.budgets import METRICS
+from secateur.steps.asked import METRICS
 
 if TYPE_CHECKING:
     import keras

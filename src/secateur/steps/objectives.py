@@ -21,7 +21,7 @@ from secateur.errors import DataError, PlanError
 from secateur.evaluation.evaluate import evaluate
 from secateur.evaluation.metrics import Metrics, metrics
 from secateur.graph.trace import trace
-from secateur.steps.budgets import METRICS
+from secateur.steps.asked import METRICS
 from secateur.steps.latency import OPENINGS
 
 if TYPE_CHECKING:

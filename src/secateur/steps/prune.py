@@ -14,8 +14,8 @@ from secateur.planning.criteria import Criterion, criterion
 from secateur.planning.plan import Plan
 from secateur.planning.schedules import Schedule
 from secateur.planning.sensitivity import Sensitivity, calibrated
-from secateur.steps.asked import check_dataset
-from secateur.steps.budgets import SEARCH, check, left_after_rounds
+from secateur.steps.asked import SEARCH, check_dataset
+from secateur.steps.budgets import check, left_after_rounds
 from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.healing import heal

@@ -3,7 +3,7 @@ import pytest
 from keras import layers
 
 from secateur.graph.trace import trace
-from zoo import ZOO
+from zoo import ZOO, unequal_sizes
 
 KINDS = {
     "dense": {"channel": [16, 24]},
@@ -25,7 +25,6 @@ KINDS = {
 }
 
 ON_JAX = keras.backend.backend() == "jax"
-unequal_sizes = pytest.mark.skipif(ON_JAX, reason="JAX takes keys and values of one size alone")
 
 
 def kinds_of(model):

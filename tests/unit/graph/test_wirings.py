@@ -11,7 +11,7 @@ from secateur.graph.trace import trace
 from secateur.planning.plan import GroupCut, Plan, plan
 from secateur.steps.cutting import cut
 from secateur.steps.masks import mask
-from zoo import assert_close, inputs_of, randomised
+from zoo import assert_close, inputs_of, randomised, unequal_sizes
 
 
 def of_vector(middle):
@@ -77,9 +77,7 @@ def test_units_move_with_what_moves_them(move):
         lambda x: layers.EinsumDense("...x,xy->...y", 7, bias_axes="y")(x),
         pytest.param(
             lambda x: layers.MultiHeadAttention(2, 4, value_dim=2, use_bias=False)(x, x),
-            marks=pytest.mark.skipif(
-                keras.backend.backend() == "jax", reason="JAX takes keys and values of one size"
-            ),
+            marks=unequal_sizes,
         ),
         lambda x: layers.GroupQueryAttention(3, 4, 2, use_bias=False)(x, x),
         lambda x: layers.Dense(8)(ops.einsum("bti,btj->bij", x, layers.Dense(5)(x))),

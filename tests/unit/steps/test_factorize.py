@@ -2,18 +2,13 @@ from itertools import pairwise
 
 import keras
 import numpy as np
-import onnx
 import pytest
 from keras import layers
 
-from secateur.cost.cost import Latency
-from secateur.data.read import read
 from secateur.errors import BudgetError, DataError, ModelError, PlanError
-from secateur.evaluation.evaluate import evaluate
 from secateur.graph.rebuild import rebuild
 from secateur.graph.trace import trace
-from secateur.recipe.steps import to_entry, to_step
-from secateur.steps import factorize, latency, ranking
+from secateur.steps import ranking
 from secateur.steps.chain import chain
 from secateur.steps.factorable import subjects_of
 from secateur.steps.factorize import Factorize
@@ -21,8 +16,8 @@ from secateur.steps.factors import METHODS, forms_of
 from secateur.steps.finetune import FineTune
 from secateur.steps.inputs import watched
 from secateur.steps.prune import Prune
-from secateur.steps.training import fit
-from zoo import assert_same, inputs_of, outputs, randomised, writes_files
+from unit.steps.factorizing import made_data, net
+from zoo import assert_same, inputs_of, outputs, randomised
 
 
 def conv2d(**options):
@@ -161,16 +156,7 @@ def test_output_errors_fall_with_rank_and_with_data(model):
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 4)) @ rng.normal(size=(4, 24)) + 0.05 * rng.normal(size=(400, 24))
-    return read((x.astype("float32"), (x[:, 0] * x[:, 1] > 0).astype("int32")))
-
-
-def net():
-    x = i = keras.Input((24,), name="array")
-    x = layers.Dense(64, "relu", name="first")(x)
-    x = layers.Dense(64, "relu", name="second")(x)
-    return randomised(keras.Model(i, layers.Dense(2, "softmax", name="last")(x)))
+    return made_data()
 
 
 def test_data_lets_ranks_be_lower(data):
@@ -226,142 +212,12 @@ def test_where_all_are_slower_nothing_can_be_done(data, monkeypatch):
         Factorize(macs=0.5, round_to=1)(net(), data)
 
 
-def elements(path):
-    """Return how many elements the kernels of an exported file have."""
-    kernels = [each for each in onnx.load(path).graph.initializer if len(each.dims) == 2]
-    return sum(int(np.prod(each.dims)) for each in kernels)
-
-
-@pytest.fixture
-def raced(monkeypatch):
-    """Let time be the elements of the exported file, and something that no factors save."""
-
-    def race(paths, *, runtime, batch, threads, **_):
-        raced.runs.append((runtime, batch, threads))
-        return {
-            name: Latency(
-                runtime=runtime,
-                batch=batch,
-                threads=threads,
-                median_ms=(elements(path) + raced.fixed) / 1e3,
-                p95_ms=1.0,
-                runs=1,
-            )
-            for name, path in paths.items()
-        }
-
-    raced.fixed, raced.runs = 0, []
-    monkeypatch.setattr(latency, "race", race)
-    return raced
-
-
-@writes_files
-@pytest.mark.parametrize("fixed", [0, 2000])
-def test_a_budget_of_latency_holds_as_measured(data, raced, fixed):
-    raced.fixed = fixed
-    step = Factorize(latency=0.6, batch=4, threads=2, round_to=1, faster=False)
-    result = step(net(), data)
-    before, after = (each.macs + fixed for each in (result.before, result.after))
-    assert 0.55 <= after / before <= 0.6
-    assert set(raced.runs) == {("onnxruntime", 4, 2)}
-    (note,) = (note.what for note in result.notes if "of the latency is left" in note.what)
-    assert "where 60.0% may be" in note
-    assert "(batch 4, threads 2)" in note
-    assert ("the choice of ranks corrected" in note) == (len(raced.runs) > 1) == bool(fixed)
-
-
-@writes_files
-def test_a_latency_out_of_reach_names_the_least_that_was_measured(data, raced):
-    raced.fixed = 8000
-    # Of 5760 multiply-adds the lowest ranks leave 282.
-    with pytest.raises(BudgetError, match=r"the best that was measured is 60\.2% .*round_to"):
-        Factorize(latency=0.3, round_to=1, faster=False)(net(), data)
-    assert len(raced.runs) <= 6
-
-
-@writes_files
-def test_no_latency_is_saved_where_all_factors_are_slower(data, raced, monkeypatch):
-    monkeypatch.setattr(ranking, "time_left", lambda *_, **__: 1.2)
-    with pytest.raises(BudgetError, match=r"no factors are faster than .* took 1\.20 to 1\.20"):
-        Factorize(latency=0.5, round_to=1)(net(), data)
-    assert not raced.runs
-
-
-@pytest.fixture(scope="module")
-def taught(data):
-    model = net()
-    return fit(model, data, epochs=12, learning_rate=1e-2)[0]
-
-
-def test_the_smallest_model_within_a_drop(taught, data):
-    before = [np.array(weight) for weight in taught.weights]
-    result = Factorize(max_drop=3.0, round_to=1, faster=False)(taught, data)
-    whole, found = (evaluate(each, data.validation).accuracy for each in (taught, result.model))
-    assert found >= whole - 0.03
-    (chosen,) = (each for each in result.tried if each.chosen)
-    assert result.after.macs <= chosen.share * result.before.macs
-    assert all(each.share <= chosen.share or each.drop <= 3 for each in result.tried if each.value)
-    told = [note for note in result.notes if note.step == "search"]
-    assert len(told) == len(result.tried) >= 3
-    assert {note.where for note in told} == {"accuracy by macs left"}
-    for old, weight in zip(before, taught.weights, strict=True):
-        np.testing.assert_array_equal(old, np.array(weight))
-
-
-@writes_files
-def test_within_a_drop_the_fastest_may_be_searched_for(taught, data, raced):
-    step = Factorize(
-        max_drop=5.0, metric="auc", smallest="latency", trials=2, round_to=1, faster=False
-    )
-    result = step(taught, data)
-    (chosen,) = (each for each in result.tried if each.chosen)
-    assert result.after.macs / result.before.macs <= chosen.share
-    assert any("of the latency is left" in note.what for note in result.notes)
-    assert any(note.where == "auc by latency left" for note in result.notes)
-
-
-def test_a_drop_out_of_reach_names_the_least(taught, data, monkeypatch):
-    values = iter([0.9, 0.5, 0.7, 0.6])
-    monkeypatch.setattr(
-        factorize, "judged_by", lambda *_: (lambda _: next(values), next(values), "accuracy")
-    )
-    with pytest.raises(BudgetError, match=r"^factorize: no smaller .*\(20 was reached\)"):
-        Factorize(max_drop=1.0, trials=3, round_to=1, faster=False)(taught, data)
-
-
-def test_a_drop_where_all_factors_are_slower_says_so(taught, data, monkeypatch):
-    monkeypatch.setattr(ranking, "time_left", lambda *_, **__: 1.2)
-    with pytest.raises(BudgetError, match=r"can be met; .* leave 98\.9%.* took 1\.20 to 1\.20"):
-        Factorize(max_drop=1.0, round_to=1)(taught, data)
-
-
 def test_where_nothing_can_be_factorized_that_is_said(data):
     i = keras.Input((24,), name="array")
     model = randomised(keras.Model(i, layers.Dense(1, "sigmoid", name="narrow")(i)))
     for budget in ({"latency": 0.5}, {"max_drop": 1.0}):
         with pytest.raises(PlanError, match=r"nothing in this model can be factorized.*narrow"):
             Factorize(**budget, faster=False)(model, data)
-
-
-def test_a_drop_needs_rows_to_judge_on(data):
-    step = Factorize(max_drop=1.0, faster=False)
-    for none in (None, np.zeros((40, 24)), Rows()):
-        with pytest.raises(DataError, match="validation rows"):
-            step(net(), none)
-    with pytest.raises(PlanError, match="has no r2"):
-        Factorize(max_drop=1.0, metric="r2", faster=False)(net(), data)
-
-
-class Rows:
-    """A data set without rows to judge on."""
-
-    train = validation = type("Split", (), {"rows": 0, "sample": None})()
-
-
-def test_a_recipe_names_the_budgets():
-    for entry in ({"latency": 0.5, "batch": 8}, {"max_drop": 1.0, "smallest": "params"}):
-        step = to_step({"factorize": entry})
-        assert to_entry(step) == {"factorize": entry}
 
 
 def test_shared_layers_stay_shared():
@@ -499,8 +355,9 @@ def test_it_stands_between_pruning_and_training(data):
         ({"max_drop": 1, "metric": "f1"}, PlanError, "metric cannot be 'f1'"),
         ({"max_drop": 1, "smallest": "joy"}, PlanError, "smallest cannot be 'joy'"),
         ({"max_drop": 1, "trials": 0}, PlanError, "trials must be a whole number"),
-        ({"macs": 0.5, "metric": "auc"}, PlanError, "metric is for max_drop"),
-        ({"macs": 0.5, "trials": 3}, PlanError, "trials is for max_drop"),
+        ({"macs": 0.5, "metric": "auc"}, PlanError, "metric is for a search"),
+        ({"macs": 0.5, "trials": 3}, PlanError, "trials is for a search"),
+        ({"macs": 0.5, "faster": False, "batch": 8}, PlanError, "batch says where times are"),
     ],
 )
 def test_bad_options_are_refused(options, error, match, data):

@@ -11,6 +11,7 @@ from secateur.steps import latency, timed
 from secateur.steps.chain import chain
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
+from zoo import writes_files
 
 
 @pytest.fixture(scope="module")
@@ -283,9 +284,7 @@ def test_a_criterion_on_inputs_needs_no_labels(model, data):
     assert result.plan.by == "wanda"
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="ONNX is written from the TensorFlow backend"
-)
+@writes_files
 def test_a_latency_is_met_by_measuring_it(data):
     keras.utils.set_random_seed(0)
     x = i = keras.Input((8,), name="array")
