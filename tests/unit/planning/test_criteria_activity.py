@@ -7,6 +7,7 @@ from keras import layers
 
 from secateur.planning import criteria
 from unit.planning.models import group_of, hidden, of_zoo, seen
+from zoo import unequal_sizes
 
 X = np.random.default_rng(0).normal(size=(150, 3)).astype("float32")
 IMAGES = np.random.default_rng(1).normal(size=(70, 8, 8, 2)).astype("float32")
@@ -106,6 +107,7 @@ def test_all_places_behind_a_flatten_are_one_unit():
     np.testing.assert_allclose(found, size / size.mean(), rtol=1e-4)
 
 
+@unequal_sizes
 def test_queries_and_keys_count_by_what_is_made():
     model, x, _ = of_zoo("attention")
     graph, stats = seen(model, x, ["activations"])

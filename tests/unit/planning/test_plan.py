@@ -10,7 +10,7 @@ from secateur.graph.observe import observe
 from secateur.graph.trace import trace
 from secateur.planning.plan import Plan, plan
 from secateur.steps.cutting import cut
-from zoo import model_of
+from zoo import model_of, unequal_sizes
 
 
 def planned(model, **options):
@@ -173,6 +173,7 @@ def test_blocks_go_only_where_they_are_asked_for(model):
     assert [entry.units - len(entry.remove) for entry in made.cuts] == [1]
 
 
+@unequal_sizes
 def test_only_the_kinds_that_are_asked_for_shrink():
     model = model_of("attention")
     kinds = {group.name: group.kind for group in trace(model).groups}
