@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from secateur.data.encode import missing_column
+from secateur.data.plain import plain
 from secateur.errors import ContractError, DataError, MissingExtraError, StoreError
 
 RANGE_ROWS = 2**18
@@ -151,7 +152,7 @@ def batches(
         for batch in cursor.fetch_record_batch():
             rows += batch.num_rows
             for start in range(0, batch.num_rows, batch_rows):
-                yield _plain(batch.slice(start, batch_rows))
+                yield _stored(batch.slice(start, batch_rows))
     if rows != part.rows:
         raise DataError(
             f"the rows have changed since the job began: here were {part.rows:,}, now {rows:,}.",
@@ -210,10 +211,10 @@ def _unreadable(query: Query, error: Exception) -> StoreError:
     return StoreError(f"the database cannot be read: {what}.", where=query)
 
 
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _stored(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return a batch in the types that files have, whose names alone are its schema."""
     columns = [_storage(column) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    return plain(pa.RecordBatch.from_arrays(columns, names=batch.schema.names))
 
 
 def _storage(column: pa.Array) -> pa.Array:

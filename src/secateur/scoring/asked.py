@@ -168,7 +168,11 @@ def fault_of(part: Part, scorer: Scorer) -> SecateurError | None:
     if scorer.carry == "all":
         demand_free(names, scorer.contract, part.file)
     missing = [name for name in scorer.columns if name not in names]
-    return ContractError(missing_column(missing[0], names), where=part.file) if missing else None
+    if not missing:
+        return None
+    inputs = {column.name for column in scorer.contract.columns}
+    mend = None if missing[0] in inputs else "Do not carry it over (keys=(), or --no-keys)."
+    return ContractError(missing_column(missing[0], names), where=part.file, mend=mend)
 
 
 def passed_over(source: str | Path | Query, parts: Sequence[Part]) -> dict[str, int]:

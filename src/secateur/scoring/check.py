@@ -211,7 +211,7 @@ class _Rows(_Check):
             if place < 0:
                 continue
             data = table.column(place)
-            faults = faults_of(column, data)
+            faults = faults_of(column, data, self.contract.shape)
             first = ~bad
             for fault in faults:
                 bad |= fault.mask

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.data.values import is_text
-from secateur.errors import OutputError
+from secateur.errors import DataError, OutputError
 from secateur.files import PARTIAL, sync
 
 Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
@@ -119,5 +119,12 @@ def cannot_write(path: Path, error: BaseException) -> OutputError:
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         raise cannot_write(path, error) from error
+    except pa.ArrowException as error:
+        # Scores can always be written, so it is a value that is carried over.
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"a value that is carried over cannot be written ({reason}).",
+            mend="Do not carry its column over, or cast it in the data.",
+        ) from error
