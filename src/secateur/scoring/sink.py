@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,15 @@ from secateur.data.values import is_text
 from secateur.errors import DataError, OutputError
 from secateur.files import PARTIAL, sync
 
+# Errors of the path, not of the disk below it.
+_NO_PLACE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
 
 
@@ -111,8 +121,20 @@ def cannot_write(path: Path, error: BaseException) -> OutputError:
     return OutputError(
         f"the scores cannot be written ({reason}).",
         where=path,
-        mend="Make room on the disk and start the same job again: it goes on where it stopped.",
+        mend=_mend(getattr(error, "errno", None)),
     )
+
+
+def _mend(code: int | None) -> str:
+    """Return what to do about an error of the system; without a number it is of the disk."""
+    again = "start the same job again: it goes on where it stopped."
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"Name a folder that can be written, or give yourself the right to it and {again}"
+    if code in _NO_PLACE:
+        return f"Name a folder that can be made, or bring back what was moved away and {again}"
+    if code in (None, errno.ENOSPC, errno.EDQUOT):
+        return f"Make room on the disk and {again}"
+    return f"Check the disk and {again}"
 
 
 @contextlib.contextmanager
