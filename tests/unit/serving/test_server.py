@@ -237,6 +237,26 @@ def test_the_form_starts_with_a_row_that_is_good():
         encoded(contract, {**{o.name: o.value for o in made}, "built": "soon"})
 
 
+def test_a_value_may_be_empty_where_scoring_fills_it():
+    columns = [
+        NumericColumn(name="a", low=0, high=9, mean=4, std=1),
+        CategoricalColumn(name="b", vocabulary=("Graz", "Linz")),
+        BooleanColumn(name="c"),
+        DatetimeColumn(name="d", low="1990-01-01T00:00:00", high="2020-05-01T12:30:00"),
+    ]
+    for column in columns:
+        for nullable in (False, True):
+            for gaps, required in (("fill", False), ("quarantine", True), (None, not nullable)):
+                one = column.model_copy(update={"nullable": nullable, "gaps": gaps})
+                contract = Contract(kind="table", columns=(one,), target=Target(name="y"))
+                assert fields(contract)[0].required == required
+                if required:
+                    with pytest.raises(DataError, match="the value is missing"):
+                        encoded(contract, {one.name: ""})
+                else:
+                    encoded(contract, {one.name: ""})
+
+
 def test_sequences_have_no_page(tmp_path):
     contract = Contract(
         kind="sequence",
