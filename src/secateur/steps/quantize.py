@@ -20,6 +20,7 @@ from secateur.formats.fake import fake_quantized, multiplied_in
 from secateur.formats.grids import MODES, Grid, Mode, Quantization
 from secateur.formats.overflow import overflows
 from secateur.formats.parity import agreement
+from secateur.graph.walk import flat_inputs
 from secateur.graph.weights import copied, to_numpy
 from secateur.steps.asked import check_dataset, check_names, check_whole
 from secateur.steps.aware import train
@@ -225,7 +226,7 @@ class Quantize:
                 where=STEP,
                 mend="Give more training rows, or raise `samples`.",
             )
-        for tensor, array in zip(model.inputs, tree.flatten(x), strict=False):
+        for tensor, array in zip(model.inputs, flat_inputs(model, x), strict=True):
             fits = len(tensor.shape) == array.ndim and all(
                 a is None or a == b for a, b in zip(tensor.shape[1:], array.shape[1:], strict=True)
             )
