@@ -293,7 +293,7 @@ def test_files_are_timed_against_the_baseline_and_not_twice(exported, monkeypatc
     def never(*given, **more):
         raise AssertionError("measured twice")
 
-    monkeypatch.setattr(timing, "race", never)
+    monkeypatch.setattr(timing, "race_apart", never)
     monkeypatch.setattr(timing, "peak_memory", never)
     again = timing.measured(trials, "baseline", ["onnxruntime"], asked, folder, said.append)
     assert again == found
