@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from secateur.cost.race import race, ratio
 from secateur.cost.runtimes import TITLE, check_runtime, write_for
 from secateur.formats.grids import Quantization
-from secateur.formats.int8 import to_onnx_int8
 
 if TYPE_CHECKING:
     import keras
@@ -76,15 +75,9 @@ def worth(
     """
     check_runtime(runtime)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        whole = write_for(model, runtime, folder)
-        small = folder / f"int8{whole.suffix}"
-        if runtime == "litert":
-            from secateur.formats.litert_int8 import to_litert_int8
-
-            to_litert_int8(model, quantization, small)
-        else:
-            to_onnx_int8(model, quantization, small)
+        (int8 := Path(name, "int8")).mkdir()
+        whole = write_for(model, runtime, Path(name))
+        small = write_for(model, runtime, int8, quantization)
         files = {"float32": whole, "int8": small}
         taken = race(files, batch=batch, threads=threads, seconds=seconds, runtime=runtime)
         size = small.stat().st_size / whole.stat().st_size

@@ -114,12 +114,12 @@ def test_the_seed_is_that_of_the_steps(home):
 
 
 def test_a_runtime_that_fails_is_told_and_the_others_are_kept(home, monkeypatch):
-    def refuse(result, runtime, folder, write=contender.written):
+    def refuse(model, runtime, folder, quantization, write=contender.write_for):
         if runtime == "litert":
             raise ModelError("no such operation.", where="lstm", mend="Use ONNX Runtime.")
-        return write(result, runtime, folder)
+        return write(model, runtime, folder, quantization)
 
-    monkeypatch.setattr(contender, "written", refuse)
+    monkeypatch.setattr(contender, "write_for", refuse)
     trial = compete(order(home, "partly", runtimes=("litert", "onnxruntime")))
     bad, good = trial.written
     assert bad.failure == "lstm: no such operation. Use ONNX Runtime."
