@@ -149,14 +149,18 @@ class PruningNetwork(keras.Model):
         changed = self._weights(training)
         replaced = {id(self._keyed[key]) for key in changed}
         values = [(self._keyed[key], value) for key, value in changed.items()]
+        others = [each for each in self.model.variables if id(each) not in replaced]
+        if keras.backend.backend() == "jax":
+            # Its training holds all values in a scope of its own, which one within does not see.
+            values += [(each, each.value) for each in others]
         with keras.StatelessScope(state_mapping=values) as scope:
+            begun = [scope.get_current_value(each) for each in others]
             given = self.model(inputs, training=training)
         # What the layers have noted of this batch (moving statistics, random states) is kept.
-        for variable in self.model.variables:
-            if id(variable) not in replaced:
-                noted = scope.get_current_value(variable)
-                if noted is not None:
-                    variable.assign(noted)
+        for variable, before in zip(others, begun, strict=True):
+            noted = scope.get_current_value(variable)
+            if noted is not before:
+                variable.assign(noted)
         return given
 
     def compute_loss(
