@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from secateur.errors import DataError, PlanError
+from secateur.graph.functional import functional_of, laid_out
+from secateur.models.fits import check_inputs, check_output
+
+if TYPE_CHECKING:
+    import keras
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "r2")
 SMALLEST = ("macs", "params", "bytes", "latency")
@@ -17,16 +22,22 @@ SMALLEST = ("macs", "params", "bytes", "latency")
 SEARCH = ("metric", "smallest", "trials")
 
 
-def check_dataset(data: Any, what: str, step: str) -> None:
-    """Refuse what is no `Dataset`.
+def check_dataset(
+    data: Any, what: str, step: str, model: keras.Model, *, labels: bool = False
+) -> None:
+    """Refuse what is no `Dataset`, and one that the model does not fit.
 
     Args:
         data: what was given.
         what: what is done with the training rows, for the error: "ranges are taken from".
         step: the name of the step.
+        model: what the rows are for.
+        labels: whether what the model gives is compared with labels.
 
     Raises:
         DataError: it is none.
+        ModelError: the model takes rows of another shape, or, where labels are looked at, does not
+            give what they need; or it cannot be followed.
     """
     if not hasattr(getattr(data, "train", None), "sample"):
         raise DataError(
@@ -34,6 +45,12 @@ def check_dataset(data: Any, what: str, step: str) -> None:
             where=step,
             mend="Read it first: secateur.read((x, y)).",
         )
+    followed = functional_of(laid_out(model))
+    # The arguments of a call have no names to tell several inputs apart by.
+    if followed is model or len(followed.inputs) == 1:
+        check_inputs(followed, data.contract, where=model.name)
+    if labels:
+        check_output(followed, data.contract, where=model.name)
 
 
 def check_whole(step: str, least: int, **given: Any) -> None:

@@ -126,13 +126,17 @@ class Factorize:
             PlanError: nothing can be factorized, a pattern matches no layer, or the task does not
                 have the metric.
             DataError: the data is no Dataset, has too few rows, or none to judge a model on.
-            ModelError: the model cannot be traced, or the runtime cannot run it.
+            ModelError: the model cannot be traced or does not fit the data, or the runtime cannot
+                run it.
         """
         if self.faster:
             check_stacks(self.runtime)
+        judged = self.max_drop is not None
+        if data is not None:
+            check_dataset(data, "factors are fitted to", STEP, model, labels=judged)
         start = time.perf_counter()
         judging = None
-        if self.max_drop is not None:
+        if judged:
             judging = judged_by(model, data, self.metric, STEP)
         graph = trace(model)
         subjects, notes = subjects_of(graph, self.layers, self.keep)
@@ -211,7 +215,6 @@ class Factorize:
         if data is None:
             notes.append(Note(STEP, "skipped", "there is no data, so factors fit weights alone"))
             return {}
-        check_dataset(data, "factors are fitted to", STEP)
         x, _ = data.train.sample(self.samples, seed=self.seed)
         wanted = {id(subject.layer): subject.around for subject in subjects}
         found, seen = watched(graph, wanted, x, seed=self.seed), {}

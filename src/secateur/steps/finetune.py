@@ -95,7 +95,8 @@ class FineTune:
 
         Raises:
             DataError: there is no data, or it is no Dataset.
-            ModelError: the loss is no longer a number, or the teacher does not fit the model.
+            ModelError: the model does not fit the data, the loss is no longer a number, or the
+                teacher does not fit the model.
             RecipeError: there is no teacher, or one that is not asked for; or there are several
                 workers, and they cannot divide a batch.
             MissingExtraError: there are several workers, and no Ray Train.
@@ -103,7 +104,7 @@ class FineTune:
         """
         if data is None:
             raise DataError("fine-tuning needs data.", where="finetune", mend="Pass a Dataset.")
-        check_dataset(data, "fine-tuning learns from", "finetune")
+        check_dataset(data, "fine-tuning learns from", "finetune", model, labels=True)
         teaching = self._teaching(teacher)
         start = time.perf_counter()
         settings: dict[str, Any] = {

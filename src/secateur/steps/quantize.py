@@ -134,17 +134,20 @@ class Quantize:
                 max_drop do without it.
 
         Raises:
-            DataError: there is no data where it is needed, too little of it, or of another shape.
+            DataError: there is no data where it is needed, or too little of it.
             PlanError: there is no such layer to keep, or nothing to quantize.
-            ModelError: the model has no functional graph, or the training diverged; the last good
-                checkpoint stays.
+            ModelError: the model has no functional graph or does not fit the data, or the training
+                diverged; the last good checkpoint stays.
         """
+        if data is not None:
+            labels = self.max_drop is not None or self.epochs > 0
+            check_dataset(data, "ranges are taken from", STEP, model, labels=labels)
         start = time.perf_counter()
         folded = fold(model)
         notes = list(folded.notes)
         found, ends = uses(folded.model)
         asked = self._kept(folded.model)
-        x = self._rows(folded.model, data)
+        x = self._rows(data)
         if self.equalize and self.mode == "static":
             count = equalize(found, ends)
             notes.append(Note(STEP, "done", f"ranges equalized between {count} pairs of layers"))
@@ -200,7 +203,7 @@ class Quantize:
             quantization=quantization,
         )
 
-    def _rows(self, model: Any, data: Dataset | None) -> Any:
+    def _rows(self, data: Dataset | None) -> Any:
         if data is None:
             if self.mode == "static" or self.max_drop is not None:
                 needs = "static quantization" if self.max_drop is None else "max_drop"
@@ -210,7 +213,6 @@ class Quantize:
                     mend="Pass a Dataset, or use mode='weights'.",
                 )
             return None
-        check_dataset(data, "ranges are taken from", STEP)
         if self.max_drop is not None and not data.validation.rows:
             raise DataError(
                 "max_drop needs validation rows to judge a model on, and there are none.",
@@ -225,17 +227,6 @@ class Quantize:
                 where=STEP,
                 mend="Give more training rows, or raise `samples`.",
             )
-        for tensor, array in zip(model.inputs, tree.flatten(x), strict=False):
-            fits = len(tensor.shape) == array.ndim and all(
-                a is None or a == b for a, b in zip(tensor.shape[1:], array.shape[1:], strict=True)
-            )
-            if not fits:
-                raise DataError(
-                    f"the model takes rows of shape {tuple(tensor.shape[1:])}, and the calibration "
-                    f"data has {array.shape[1:]}.",
-                    where=tensor.name,
-                    mend="Give the data that the model was trained on.",
-                )
         return x
 
     def _kept(self, model: Any) -> tuple[str, ...]:

@@ -125,11 +125,12 @@ class Regularize:
             BudgetError: the budget cannot be met.
             PlanError: nothing can be penalised or removed, or a pattern matches nothing.
             DataError: there is no data, or it is no Dataset.
-            ModelError: the model cannot be traced, or the training diverged.
+            ModelError: the model cannot be traced or does not fit the data, or the training
+                diverged.
         """
         if data is None:
             raise DataError("a penalty needs training.", where=STEP, mend="Pass a Dataset.")
-        check_dataset(data, "a penalty is trained on", STEP)
+        check_dataset(data, "a penalty is trained on", STEP, model, labels=True)
         start = time.perf_counter()
         graph = trace(model)
         before = measure(model)

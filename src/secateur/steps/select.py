@@ -48,6 +48,7 @@ Rounded = Literal["calibration", "equalize", "correct_bias", "reduce_range", "ke
 _NEAR = 1.5
 # The lowest and the highest logit that gates begin with: open, and ranked by the criterion.
 _START = (0.5, 2.5)
+_LEARNED = "selection is learned from"
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,12 @@ class Select:
             BudgetError: the budget cannot be met, whatever is selected; nothing is trained.
             PlanError: nothing can be removed, or a pattern matches nothing.
             DataError: there is no data.
-            ModelError: the model cannot be traced, or the training diverged; the last good
-                checkpoint stays.
+            ModelError: the model cannot be traced or does not fit the data, or the training
+                diverged; the last good checkpoint stays.
         """
         if data is None:
             raise DataError("selection is learned from data.", where=STEP, mend="Pass a Dataset.")
+        check_dataset(data, _LEARNED, STEP, model, labels=True)
         selecting, before = self._selecting(model, data)
         size = self.batch_size or default_batch_size(data.train.rows)
         selecting.steps, selecting.epochs = math.ceil(data.train.rows / size), self.epochs
@@ -239,7 +241,7 @@ class Select:
             BudgetError: the budget cannot be met, whatever is selected.
             PlanError: nothing can be removed, or a pattern matches nothing.
             DataError: there is no data where it is needed.
-            ModelError: the model cannot be traced.
+            ModelError: the model cannot be traced, or does not take such data.
 
         Example:
             >>> network = Select(macs=0.5).network(model, steps=1000)  # doctest: +SKIP
@@ -247,14 +249,16 @@ class Select:
             >>> network.fit(x, y, epochs=10)  # doctest: +SKIP
             >>> smaller = network.finish().model  # doctest: +SKIP
         """
+        if data is not None:
+            # What the network learns is the caller's to say.
+            labels = needs_labels(criterion(self.by))
+            check_dataset(data, _LEARNED, STEP, model, labels=labels)
         return self._selecting(model, data)[0].around(steps)
 
     def _selecting(
         self, model: keras.Model, data: Dataset | None
     ) -> tuple[Selecting, tuple[Note, ...]]:
         """Return what is to be trained, and notes of what was done to the model first."""
-        if data is not None:
-            check_dataset(data, "selection is learned from", STEP)
         name, share = self._budget()
         rounding, notes = None, ()
         if self._rounds and data is None:

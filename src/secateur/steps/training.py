@@ -135,11 +135,12 @@ def fit(
     Raises:
         DataError: data is no Dataset, there are no training rows, or files can no longer be read;
             the last good checkpoint stays.
-        ModelError: the loss is no longer a number; the last good checkpoint stays.
+        ModelError: the model does not fit the data, or the loss is no longer a number; the last
+            good checkpoint stays.
         OutputError: a checkpoint cannot be written, or belongs to another training.
     """
     check_training(epochs, batch_size, learning_rate, patience)
-    check_dataset(data, "a model is trained on", "fit")
+    check_dataset(data, "a model is trained on", "fit", model, labels=True)
     if data.train.rows == 0:
         raise DataError("there are no rows to train on.", where="train")
     start = time.perf_counter()

@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from secateur.data.read import read
-from secateur.errors import DataError, PlanError, RecipeError
+from secateur.errors import DataError, ModelError, PlanError, RecipeError
 from secateur.steps.explore import explore
 from secateur.steps.factorize import Factorize
 from secateur.steps.finetune import FineTune
@@ -49,6 +49,84 @@ STEPS = (
 def test_data_that_is_no_dataset_is_refused(model, step, data):
     with pytest.raises(DataError, match=f"Dataset, received {type(data).__name__}"):
         step(model, data)
+
+
+RNG = np.random.default_rng(0)
+DATA = {
+    "two classes": read((RNG.normal(size=(80, 4)), np.arange(80) % 2)),
+    "five classes": read((RNG.normal(size=(80, 4)), np.arange(80) % 5)),
+    "values": read((RNG.normal(size=(80, 4)), RNG.normal(size=80))),
+    "wide": read((RNG.normal(size=(80, 9)), np.arange(80) % 2)),
+}
+NO_LABELS = (
+    Prune(macs=0.5, by="l2"),
+    Prune(macs=0.5, by="wanda"),
+    Sparsify(0.5, epochs=0),
+    Factorize(energy=0.5, faster=False, round_to=1),
+    Quantize(),
+)
+LABELS = (
+    Prune(macs=0.5),
+    Prune(macs=0.5, by="obd"),
+    Prune(macs=0.5, by="l2", sensitivity=True),
+    Prune(macs=0.5, by="l2", rounds=2, epochs=1),
+    Prune(max_drop=1.0, by="l2"),
+    Sparsify(0.5),
+    FineTune(),
+    Regularize(macs=0.5),
+    Select(macs=0.5),
+    Factorize(max_drop=1.0, faster=False),
+    Quantize(max_drop=1.0),
+    Quantize(epochs=1),
+    sensitivity,
+    fit,
+    lambda model, data: Select(macs=0.5, by="taylor").network(model, data, steps=3),
+    lambda model, data: explore(model, data, lambda trial: FineTune()),
+)
+ENDS = {
+    "one": lambda x: layers.Dense(1, "sigmoid")(x),
+    "two": lambda x: layers.Dense(2, "softmax")(x),
+    "several": lambda x: [layers.Dense(2, "softmax")(x), layers.Dense(1)(x)],
+}
+
+
+def ending_in(end):
+    i = keras.Input((4,), name="array")
+    return keras.Model(i, ENDS[end](layers.Dense(16, "relu", name="hidden")(i)), name="small")
+
+
+def names(steps):
+    return [getattr(step, "__name__", None) or repr(step)[:40] for step in steps]
+
+
+@pytest.mark.parametrize("step", [*NO_LABELS, *LABELS], ids=names((*NO_LABELS, *LABELS)))
+def test_a_step_refuses_data_of_another_width(model, step):
+    said = r"takes samples of shape \(4\), the data gives \(9\)"
+    with pytest.raises(ModelError, match=said) as caught:
+        step(model, DATA["wide"])
+    assert caught.value.where == model.name
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("end", "data", "said"),
+    [
+        ("several", "two classes", "has 2 outputs; it needs one"),
+        ("one", "five classes", r"outputs of shape \(1\), the target is 5 classes"),
+        ("two", "five classes", r"outputs of shape \(2\), the target is 5 classes"),
+        ("two", "values", r"outputs of shape \(2\), the target is a number"),
+    ],
+)
+@pytest.mark.parametrize("step", LABELS, ids=names(LABELS))
+def test_a_step_that_looks_at_labels_refuses_a_model_that_gives_others(step, end, data, said):
+    with pytest.raises(ModelError, match=said):
+        step(ending_in(end), DATA[data])
+
+
+@pytest.mark.parametrize("step", NO_LABELS, ids=names(NO_LABELS))
+def test_a_step_that_looks_at_inputs_alone_takes_a_model_of_several_outputs(step):
+    made = step(ending_in("several"), DATA["two classes"]).model
+    assert len(made.outputs) == 2
 
 
 @pytest.mark.parametrize(
