@@ -12,9 +12,12 @@ import numpy as np
 from secateur.errors import DataError, PlanError
 from secateur.graph.functional import functional_of, laid_out
 from secateur.models.fits import check_inputs, check_output
+from secateur.steps.healing import LEAST_SAMPLES
 
 if TYPE_CHECKING:
     import keras
+
+    from secateur.data.dataset import Dataset
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "r2")
 SMALLEST = ("macs", "params", "bytes", "latency")
@@ -51,6 +54,34 @@ def check_dataset(
         check_inputs(followed, data.contract, where=model.name)
     if labels:
         check_output(followed, data.contract, where=model.name)
+
+
+def check_healing(model: keras.Model, data: Dataset, samples: int, step: str) -> None:
+    """Refuse before a training what `heal` would refuse after it.
+
+    Args:
+        model: what is trained, cut and healed.
+        data: healing sees training rows of it.
+        samples: how many rows it sees at most.
+        step: the name of the step.
+
+    Raises:
+        DataError: there are too few rows, or the model takes so many at a time and no others.
+    """
+    rows = min(samples, data.train.rows)
+    if rows < LEAST_SAMPLES:
+        raise DataError(
+            f"healing needs at least {LEAST_SAMPLES} training rows, and would see {rows}.",
+            where=step,
+            mend="Give more rows or samples, or switch healing off: heal=False.",
+        )
+    fixed = {tensor.shape[0] for tensor in functional_of(laid_out(model)).inputs} - {None, rows}
+    if fixed:
+        raise DataError(
+            f"the model takes {min(fixed)} rows at a time, and healing would see {rows}.",
+            where=step,
+            mend="Build the model without a fixed batch size, or switch healing off: heal=False.",
+        )
 
 
 def check_whole(step: str, least: int, **given: Any) -> None:

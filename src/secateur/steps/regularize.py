@@ -11,7 +11,7 @@ from secateur.cost.measure import measure
 from secateur.errors import DataError, PlanError
 from secateur.graph.trace import trace
 from secateur.planning.options import budget_of, check_options
-from secateur.steps.asked import check_dataset
+from secateur.steps.asked import check_dataset, check_healing
 from secateur.steps.cutting import cut
 from secateur.steps.emptied import close, outputs
 from secateur.steps.healing import heal
@@ -124,13 +124,15 @@ class Regularize:
         Raises:
             BudgetError: the budget cannot be met.
             PlanError: nothing can be penalised or removed, or a pattern matches nothing.
-            DataError: there is no data, or it is no Dataset.
+            DataError: there is no data, it is no Dataset, or it has too few rows to heal on.
             ModelError: the model cannot be traced or does not fit the data, or the training
                 diverged.
         """
         if data is None:
             raise DataError("a penalty needs training.", where=STEP, mend="Pass a Dataset.")
         check_dataset(data, "a penalty is trained on", STEP, model, labels=True)
+        if self.heal:
+            check_healing(model, data, self.samples, STEP)
         start = time.perf_counter()
         graph = trace(model)
         before = measure(model)

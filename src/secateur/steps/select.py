@@ -22,7 +22,7 @@ from secateur.planning.criteria import Criterion, criterion, needed, needs_label
 from secateur.planning.options import budget_of, check_options, held_by, kinds_of, sparing
 from secateur.planning.plan import Plan, plan
 from secateur.planning.scoring import scores_of
-from secateur.steps.asked import check_dataset, check_names, check_whole
+from secateur.steps.asked import check_dataset, check_healing, check_names, check_whole
 from secateur.steps.aware import Rounding
 from secateur.steps.gates import gates_by
 from secateur.steps.healing import heal
@@ -166,13 +166,15 @@ class Select:
         Raises:
             BudgetError: the budget cannot be met, whatever is selected; nothing is trained.
             PlanError: nothing can be removed, or a pattern matches nothing.
-            DataError: there is no data.
+            DataError: there is no data, or too little to heal on.
             ModelError: the model cannot be traced or does not fit the data, or the training
                 diverged; the last good checkpoint stays.
         """
         if data is None:
             raise DataError("selection is learned from data.", where=STEP, mend="Pass a Dataset.")
         check_dataset(data, _LEARNED, STEP, model, labels=True)
+        if self.heal and not self._rounds:
+            check_healing(model, data, self.samples, STEP)
         selecting, before = self._selecting(model, data)
         size = self.batch_size or default_batch_size(data.train.rows)
         selecting.steps, selecting.epochs = math.ceil(data.train.rows / size), self.epochs

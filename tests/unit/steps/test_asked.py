@@ -129,6 +129,29 @@ def test_a_step_that_looks_at_inputs_alone_takes_a_model_of_several_outputs(step
     assert len(made.outputs) == 2
 
 
+@pytest.mark.parametrize("step", [Select, Regularize])
+@pytest.mark.parametrize(
+    ("rows", "options", "batch", "said"),
+    [
+        (24, {}, None, "at least 32 training rows, and would see"),
+        (80, {"samples": 20}, None, "would see 20"),
+        (80, {}, 8, "takes 8 rows at a time, and healing would see"),
+    ],
+    ids=["few rows", "few samples", "fixed batch"],
+)
+def test_what_cannot_be_healed_is_refused_before_it_is_trained(
+    monkeypatch, step, rows, options, batch, said
+):
+    monkeypatch.setattr(f"secateur.steps.{step.__name__.lower()}.fit", lambda *_, **__: 1 / 0)
+    i = keras.Input(batch_shape=(batch, 4))
+    model = keras.Model(i, layers.Dense(2)(layers.Dense(16, "relu")(i)))
+    data = read((RNG.normal(size=(rows, 4)), np.arange(rows) % 2))
+    with pytest.raises(DataError, match=said):
+        step(macs=0.5, **options)(model, data)
+    with pytest.raises(ZeroDivisionError):
+        step(macs=0.5, heal=False, **options)(model, data)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
