@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class Regularizing(keras.callbacks.Callback):
         settled: the epoch, from 0, in which the penalty ends and what is to go is taken away.
         penalty: what is penalised.
         unseen: the groups that the penalty sees nothing of.
+        kept: says which state of the training is kept.
 
     Raises:
         BudgetError: the budget cannot be met.
@@ -68,6 +69,7 @@ class Regularizing(keras.callbacks.Callback):
     def __init__(self, graph: Graph, settings: Settings):
         super().__init__()
         self.settled = 0
+        self.kept: Callable[[], str] = str
         self._graph = graph
         self._settings = settings
         self._last = 0
@@ -245,7 +247,7 @@ class Regularizing(keras.callbacks.Callback):
         for key, value in values.items():
             if not np.isfinite(value).all():
                 raise ModelError(
-                    "a weight became NaN or infinite while it was regularized.",
+                    f"a weight became NaN or infinite while it was regularized.{self.kept()}",
                     where=key,
                     mend="Lower learning_rate or strength, or check the inputs.",
                 )

@@ -63,9 +63,11 @@ class Guide(Protocol):
 
     Attributes:
         settled: the first epoch, from 0, that may be the best one.
+        kept: says which state of the training is kept, for its errors; it is set by `fit`.
     """
 
     settled: int
+    kept: Callable[[], str]
 
     @property
     def identity(self) -> str:
@@ -198,6 +200,8 @@ def fit(
         writes=replica.rank == 0,
         seconds=checkpoint_seconds if within else math.inf,
     )
+    if guide is not None:
+        guide.kept = keeper.kept
     first = keeper.restore(learner) if resume else 0
     bar = [Bar()] if verbose else []
     early = [*seeded, *replica.callbacks(twin)]
