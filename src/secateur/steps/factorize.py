@@ -17,9 +17,11 @@ from secateur.planning.ranks import COSTS, Choice
 from secateur.steps.asked import (
     check_dataset,
     check_drop,
+    check_flags,
     check_idle,
     check_names,
     check_whole,
+    is_number,
 )
 from secateur.steps.factorable import subjects_of, told
 from secateur.steps.factors import METHODS, forms_of
@@ -297,6 +299,7 @@ def _given(step: Factorize) -> list[str]:
 
 def _check(step: Factorize) -> None:
     """Refuse arguments that contradict each other or mean nothing, by name."""
+    check_flags(STEP, vbmf=step.vbmf, data_aware=step.data_aware, faster=step.faster)
     given = _given(step)
     if len(given) != 1:
         raise BudgetError(
@@ -317,7 +320,7 @@ def _check(step: Factorize) -> None:
         "time layers (faster=True) or give latency=0.5 as the budget",
         idle=not step.faster and "latency" not in (given[0], step.smallest),
     )
-    if step.energy is not None and (isinstance(step.energy, bool) or not 0 < step.energy < 1):
+    if step.energy is not None and not (is_number(step.energy) and 0 < step.energy < 1):
         raise PlanError(
             f"energy must be a share between 0 and 1, received {step.energy!r}.",
             where="energy",
@@ -332,3 +335,4 @@ def _check(step: Factorize) -> None:
     check_names(STEP, layers=step.layers, keep=step.keep)
     check_whole(STEP, 1, round_to=step.round_to, samples=step.samples)
     check_whole(STEP, 1, batch=step.batch, threads=step.threads)
+    check_whole(STEP, 0, seed=step.seed)

@@ -21,7 +21,16 @@ from secateur.formats.grids import MODES, Grid, Mode, Quantization
 from secateur.formats.overflow import overflows
 from secateur.formats.parity import agreement
 from secateur.graph.weights import copied, to_numpy
-from secateur.steps.asked import check_dataset, check_names, check_whole
+from secateur.steps.asked import (
+    TRAINING,
+    check_dataset,
+    check_flags,
+    check_idle,
+    check_names,
+    check_points,
+    check_trained,
+    check_whole,
+)
 from secateur.steps.aware import train
 from secateur.steps.calibration import Histogram, method_of, observed
 from secateur.steps.equalize import correct_bias, equalize
@@ -105,6 +114,14 @@ class Quantize:
         return NOTHING if self.epochs else frozenset({ZEROS})
 
     def __post_init__(self) -> None:
+        check_whole(STEP, 0, epochs=self.epochs)
+        check_whole(STEP, 1, samples=self.samples)
+        check_flags(STEP, equalize=self.equalize, correct_bias=self.correct_bias)
+        if self.reduce_range is not None:
+            check_flags(STEP, reduce_range=self.reduce_range)
+        check_names(STEP, keep=self.keep)
+        check_points(STEP, max_drop=self.max_drop)
+        check_trained(self, STEP)
         _check_choice("to", self.to, ("int8",))
         _check_choice("mode", self.mode, MODES)
         _check_choice("bits", self.bits, (4, 8))
@@ -119,11 +136,22 @@ class Quantize:
             for name in ("calibration", "equalize", "correct_bias"):
                 if getattr(self, name) != getattr(Quantize, name):
                     raise _wrong(name, f"it is for fixed ranges, received mode={self.mode!r}")
-        check_whole(STEP, 0, epochs=self.epochs, seed=self.seed)
-        check_whole(STEP, 1, samples=self.samples)
-        check_names(STEP, keep=self.keep)
-        if self.max_drop is not None and not self.max_drop >= 0:
-            raise _wrong("max_drop", f"it must be 0 or more, received {self.max_drop}")
+        check_idle(
+            self,
+            STEP,
+            TRAINING,
+            "is of the training, and epochs is 0",
+            "give epochs=5",
+            idle=not self.epochs,
+        )
+        check_idle(
+            self,
+            STEP,
+            ("samples",),
+            "says how many rows ranges are taken from, and none are fixed",
+            "give mode='static'",
+            idle=self.mode != "static" and self.max_drop is None,
+        )
 
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the quantized model; the given one is untouched.

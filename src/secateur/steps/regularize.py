@@ -11,7 +11,16 @@ from secateur.cost.measure import measure
 from secateur.errors import DataError, PlanError
 from secateur.graph.trace import trace
 from secateur.planning.options import budget_of, check_options
-from secateur.steps.asked import check_dataset, check_healing
+from secateur.steps.asked import (
+    check_dataset,
+    check_flags,
+    check_healing,
+    check_idle,
+    check_kinds,
+    check_names,
+    check_trained,
+    check_whole,
+)
 from secateur.steps.cutting import cut
 from secateur.steps.emptied import close, outputs
 from secateur.steps.healing import heal
@@ -116,7 +125,19 @@ class Regularize:
     spares: ClassVar[frozenset[str]] = NOTHING
 
     def __post_init__(self) -> None:
-        self.settings()
+        check_whole(STEP, 1, epochs=self.epochs, samples=self.samples)
+        check_flags(STEP, proximal=self.proximal, heal=self.heal)
+        check_names(STEP, keep=self.keep)
+        check_kinds(STEP, self.kinds)
+        check_trained(self, STEP)
+        check_idle(
+            self,
+            STEP,
+            ("threshold",),
+            f"is for zeros that are not exact, and those of {self.penalty} are",
+            "give proximal=False",
+            idle=self.settings().exact,
+        )
 
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the smaller model; the given one is untouched.

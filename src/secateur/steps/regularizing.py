@@ -47,6 +47,11 @@ class Settings:
     keep: tuple[str, ...]
     kinds: tuple[str, ...] | None
 
+    @property
+    def exact(self) -> bool:
+        """Return whether what is driven to zero is zero, and not only small."""
+        return self.proximal and self.penalty not in ("l2", "greg")
+
 
 class Regularizing(keras.callbacks.Callback):
     """Penalise the units or weights of a model while it trains, and take away what is to go.
@@ -206,8 +211,7 @@ class Regularizing(keras.callbacks.Callback):
     def _zero(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return for each group which units count as zero, of those that may go."""
         penalty = self._settings.penalty
-        exact = self._settings.proximal and penalty not in ("l2", "greg")
-        threshold = 0.0 if exact else self._settings.threshold
+        threshold = 0.0 if self._settings.exact else self._settings.threshold
         empty: dict[str, np.ndarray] = {}
         if penalty in MIX:
             # Biases and scales are not penalised: they go with the kernels.
