@@ -10,7 +10,7 @@ import typer
 
 from secateur.cli import out as sink
 from secateur.cli.exits import TOO_MANY_BAD, UNUSABLE
-from secateur.cli.score import share
+from secateur.cli.score import kept_keys, share
 from secateur.cli.trusted import (
     Identity,
     PassphraseFile,
@@ -53,6 +53,9 @@ def check(
         list[str] | None,
         typer.Option("--key", help="A column to be carried over to the scores. Repeatable."),
     ] = None,
+    no_keys: Annotated[
+        bool, typer.Option("--no-keys", help="Nothing is to be carried over.")
+    ] = False,
     rows: Annotated[
         int | None,
         typer.Option("--rows", min=1, help="Look at about so many rows; at all by default."),
@@ -82,6 +85,7 @@ def check(
     """
     from secateur.scoring.check import check_data
 
+    keys = kept_keys(key, no_keys=no_keys)
     most = None if max_bad is None else share(max_bad)
     with sink.counting(
         "{task.description}",
@@ -95,7 +99,7 @@ def check(
 
         opens = secret(identity, passphrase_file, contract)
         known = _contract(contract, opens, signer(signed_by, certificates))
-        found = check_data(data, known, keys=key or None, rows=rows, progress=tick)
+        found = check_data(data, known, keys=keys, rows=rows, progress=tick)
     if json:
         sink.as_json(found.model_dump(mode="json"))
     else:

@@ -11,7 +11,7 @@ EXITS: Mapping[int, str] = {
     DEFECT: "a defect of secateur, with a traceback",
     MENDABLE: "something that you can mend; one line says what, where and how",
     TOO_MANY_BAD: "more rows are bad than --max-bad allows; what was done is kept",
-    UNUSABLE: "nothing of the data could be scored (secateur check)",
+    UNUSABLE: "nothing of the data could be scored (secateur score, secateur check)",
     INTERRUPTED: "interrupted (ctrl-C); one line says how to go on",
 }
 

@@ -78,6 +78,8 @@ def _disk(error: Any) -> Message | None:
         return Message(f"{error.filename or 'output'}: the disk is full.", "Make room.", 2)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Message(f"{error.filename}: {os.strerror(error.errno)}.", "Check its rights.", 2)
+    if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+        return Message(f"{error.filename}: {os.strerror(error.errno)}.", "Check the path.", 2)
     return None
 
 

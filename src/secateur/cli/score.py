@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +11,13 @@ import typer
 from rich.progress import TaskID
 
 from secateur.cli import out as sink
+from secateur.cli.exits import UNUSABLE
 from secateur.cli.trusted import Identity, PassphraseFile, Roots, SignedBy, secret, signer
 from secateur.errors import SecateurError
 
 if TYPE_CHECKING:
     from secateur.data.databases import Query
+    from secateur.scoring.tally import Tally
 
 
 class Packing(StrEnum):
@@ -42,6 +45,10 @@ def score(
         list[str] | None,
         typer.Option("--key", help="A column to carry over to the scores. Repeatable."),
     ] = None,
+    no_keys: Annotated[
+        bool,
+        typer.Option("--no-keys", help="Carry nothing over, not even the training data's keys."),
+    ] = False,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Cores to use; all by default.")
     ] = None,
@@ -121,7 +128,7 @@ def score(
         raise SecateurError("--order-by is of a query, and there is none.", mend="Give --query.")
     source = data if query is None else _query(data, query, order_by)
     asked = {
-        "keys": key or None,
+        "keys": kept_keys(key, no_keys=no_keys),
         "probability": "all" if all_probabilities else True,
         "columns": "all" if append else "keys",
         "runtime": runtime,
@@ -160,7 +167,14 @@ def score(
             raise
     if json:
         sink.as_json(tally.model_dump(mode="json"))
-        return
+    else:
+        _show(tally, out)
+    if not tally.scored and (tally.quarantined or tally.unread):
+        sink.fail("nothing of the data could be scored", f"See {Path(out, 'quarantine')} for why.")
+        raise typer.Exit(UNUSABLE)
+
+
+def _show(tally: Tally, out: str) -> None:
     if tally.tried:
         sink.table(
             "measured on the first rows",
@@ -215,6 +229,13 @@ class _Meter:
         update = self._progress.update  # type: ignore[attr-defined]
         left = self._left.told(parts, all_parts)
         update(self._task, rows=rows, parts=parts, all=all_parts, speed=speed, left=left)
+
+
+def kept_keys(keys: list[str] | None, *, no_keys: bool) -> Sequence[str] | None:
+    """Return the columns to carry over; None for those of the contract."""
+    if no_keys and keys:
+        raise SecateurError("--key and --no-keys contradict each other.", mend="Leave one out.")
+    return () if no_keys else keys or None
 
 
 def share(text: str) -> float:

@@ -6,7 +6,9 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.formats.int8 import to_onnx_int8
 from secateur.formats.litert import to_litert
+from secateur.formats.litert_int8 import to_litert_int8
 from secateur.formats.onnx import to_onnx
 from secateur.formats.runners import (
     RUNTIMES,
@@ -21,6 +23,8 @@ from secateur.formats.runners import (
 
 if TYPE_CHECKING:
     import keras
+
+    from secateur.formats.grids import Quantization
 
 __all__ = [
     "RUNTIMES",
@@ -52,8 +56,16 @@ def processor() -> str:
     return " ".join(told[key] for key in keys if key in told) or platform.machine()
 
 
-def write_for(model: keras.Model, runtime: str, folder: Path) -> Path:
+def write_for(
+    model: keras.Model, runtime: str, folder: Path, quantization: Quantization | None = None
+) -> Path:
     """Write a model in the format that a runtime opens, and return the file.
+
+    Args:
+        model: the model.
+        runtime: one of `RUNTIMES`.
+        folder: where to; the file has the model's name.
+        quantization: its grids, to write it in integers.
 
     Raises:
         ModelError: the model has no counterpart in that format.
@@ -61,5 +73,8 @@ def write_for(model: keras.Model, runtime: str, folder: Path) -> Path:
     """
     check_runtime(runtime)
     path = folder / f"{model.name}{SUFFIX[runtime]}"
-    (to_litert if runtime == "litert" else to_onnx)(model, path)
+    if quantization is None:
+        (to_litert if runtime == "litert" else to_onnx)(model, path)
+    else:
+        (to_litert_int8 if runtime == "litert" else to_onnx_int8)(model, quantization, path)
     return path

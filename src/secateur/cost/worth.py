@@ -5,17 +5,16 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from secateur.cost.race import race, ratio
 from secateur.cost.runtimes import TITLE, check_runtime, write_for
 from secateur.formats.grids import Quantization
-from secateur.formats.int8 import to_onnx_int8
 
 if TYPE_CHECKING:
     import keras
 
-# Integers that save less time than this are not worth their rounding.
+# Integers that save less than this are not worth their rounding.
 LEAST = 0.95
 
 
@@ -28,17 +27,20 @@ class Worth:
         batch: the rows of one call.
         time: the share of the time that is left.
         size: the share of the bytes that is left.
+        saves: what they are for: `time`, or `size` where weights alone are rounded and the runtime
+            still computes in float32.
     """
 
     runtime: str
     batch: int
     time: float
     size: float
+    saves: Literal["time", "size"] = "time"
 
     @property
     def pays(self) -> bool:
-        """Whether the int8 file is the faster one."""
-        return self.time <= LEAST
+        """Whether the int8 file saves what it is for."""
+        return getattr(self, self.saves) <= LEAST
 
     def __str__(self) -> str:
         verdict = "int8 pays" if self.pays else "int8 does not pay, so float32 is kept"
@@ -73,16 +75,11 @@ def worth(
     """
     check_runtime(runtime)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        whole = write_for(model, runtime, folder)
-        small = folder / f"int8{whole.suffix}"
-        if runtime == "litert":
-            from secateur.formats.litert_int8 import to_litert_int8
-
-            to_litert_int8(model, quantization, small)
-        else:
-            to_onnx_int8(model, quantization, small)
+        (int8 := Path(name, "int8")).mkdir()
+        whole = write_for(model, runtime, Path(name))
+        small = write_for(model, runtime, int8, quantization)
         files = {"float32": whole, "int8": small}
         taken = race(files, batch=batch, threads=threads, seconds=seconds, runtime=runtime)
         size = small.stat().st_size / whole.stat().st_size
-    return Worth(runtime, batch, ratio(taken["float32"], taken["int8"]), size)
+    saves = "size" if quantization.mode == "weights" else "time"
+    return Worth(runtime, batch, ratio(taken["float32"], taken["int8"]), size, saves)

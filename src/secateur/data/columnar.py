@@ -13,11 +13,17 @@ import pyarrow.parquet as pq
 
 from secateur.data.encode import missing_column
 from secateur.data.places import REQUESTS, Place, failure, open_file, told
+from secateur.data.plain import plain
 from secateur.errors import ContractError, DataError, StoreError
 
 # Without a buffer Arrow holds a whole row group of a Parquet file at once.
 _BUFFER = 64 * 1024
 _WHAT = "the file cannot be read"
+_BYTES = {
+    pa.string(): pa.binary(),
+    pa.large_string(): pa.large_binary(),
+    pa.string_view(): pa.binary_view(),
+}
 _BROKEN = (OSError, ValueError, OverflowError, pa.ArrowException)
 
 
@@ -44,9 +50,10 @@ def parquet_batches(
         names = None if columns is None else list(columns)
         wanted = list(range(parquet.num_row_groups) if groups is None else groups)
         for some in [[group] for group in wanted] if far else [wanted]:
-            yield from parquet.iter_batches(
+            batches = parquet.iter_batches(
                 batch_rows, row_groups=some, columns=names, use_threads=False
             )
+            yield from map(plain, batches)
 
 
 def arrow_batches(
@@ -68,11 +75,34 @@ def arrow_batches(
             else (reader.get_batch(i) for i in range(reader.num_record_batches))
         )
         for batch in batches:
-            # An offset that a broken file gets wrong would else be followed out of the file.
-            batch.validate(full=True)
-            chosen = batch if columns is None else batch.select(list(columns))
+            chosen = sound(batch if columns is None else batch.select(list(columns)))
             for start in range(0, chosen.num_rows, batch_rows):
                 yield chosen.slice(start, batch_rows)
+
+
+def sound(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch of an Arrow file in plain kinds, once its offsets are known to hold.
+
+    An offset that a broken file gets wrong would else be followed out of the file. Whether text is
+    UTF-8 is asked row by row, elsewhere.
+
+    Raises:
+        pa.ArrowInvalid: an offset or a size is wrong.
+    """
+    for column in batch.columns:
+        _as_bytes(column).validate(full=True)
+    return plain(batch)
+
+
+def _as_bytes(column: pa.Array) -> pa.Array:
+    """Return text as the bytes that it is written in."""
+    kind = _BYTES.get(column.type)
+    if kind is not None:
+        return column.view(kind)
+    if pa.types.is_dictionary(column.type) and column.type.value_type in _BYTES:
+        # It checks the indices.
+        return pa.DictionaryArray.from_arrays(column.indices, _as_bytes(column.dictionary))
+    return column
 
 
 def names_of(file: Path | Place, *, parquet: bool) -> list[str]:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from secateur.data import addresses
 from secateur.data.encode import missing_column
+from secateur.data.plain import plain
 from secateur.errors import ContractError, DataError, MissingExtraError, StoreError
 
 RANGE_ROWS = 2**18
@@ -30,19 +31,18 @@ class Query:
     Attributes:
         uri: "postgresql://host/database", or "duckdb:///file.db" ("duckdb:////folder/file.db" for a
             path from the root of the disk). A password is best left to the environment (PGPASSWORD)
-            or to ~/.pgpass; it is never written down.
+            or to ~/.pgpass; it is never written down or shown.
         sql: one SELECT.
         order_by: a column of it whose values are all different and none missing, such as an id.
     """
 
-    uri: str
+    uri: str = field(repr=False)
     sql: str
     order_by: str
 
     def __str__(self) -> str:
         """Return the address without user, password and options."""
-        scheme, host, path, _, _ = urlsplit(self.uri)
-        return f"{scheme}://{host.rpartition('@')[2]}{path}"
+        return addresses.shown(self.uri)
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,8 @@ def cut(query: Query, *, rows: int = RANGE_ROWS) -> list[Range]:
 
 def resolved(query: Query) -> Query:
     """Return a query of which a file is named from the root, for other processes to find."""
-    if not query.uri.startswith("duckdb:"):
-        return query
-    file = Path(urlsplit(query.uri).path.removeprefix("/")).resolve()
-    return replace(query, uri=f"duckdb:///{file}")
+    file = addresses.file_of(query.uri)
+    return query if file is None else replace(query, uri=f"duckdb:///{Path(file).resolve()}")
 
 
 def columns_of(query: Query) -> list[str]:
@@ -151,7 +149,7 @@ def batches(
         for batch in cursor.fetch_record_batch():
             rows += batch.num_rows
             for start in range(0, batch.num_rows, batch_rows):
-                yield _plain(batch.slice(start, batch_rows))
+                yield _stored(batch.slice(start, batch_rows))
     if rows != part.rows:
         raise DataError(
             f"the rows have changed since the job began: here were {part.rows:,}, now {rows:,}.",
@@ -160,16 +158,12 @@ def batches(
 
 
 def _connect(query: Query) -> Any:
-    scheme, _, path, _, _ = urlsplit(query.uri)
-    if scheme not in ("duckdb", "postgresql", "postgres"):
-        raise DataError(
-            f"a database at {scheme or query.uri!r} cannot be read.",
-            mend="Give duckdb:///file.db or postgresql://host/database.",
-        )
+    addresses.demand_readable(query.uri)
+    file = addresses.file_of(query.uri)
     try:
         from adbc_driver_manager import dbapi
 
-        if scheme != "duckdb":
+        if file is None:
             import adbc_driver_postgresql.dbapi
 
             return adbc_driver_postgresql.dbapi.connect(query.uri)
@@ -179,10 +173,9 @@ def _connect(query: Query) -> Any:
             f"{error.name} is not installed, which reads databases.",
             mend="Install the extra: pip install 'secateur[databases]'.",
         ) from error
-    file = path.removeprefix("/")
     if not Path(file).is_file():
         # Not of the data: a job must not go on as if rows were bad, and another node may have it.
-        raise StoreError("there is no such file.", where=file or query.uri)
+        raise StoreError("there is no such file.", where=file or query)
     return dbapi.connect(
         driver=adbc_driver_duckdb.driver_path(),
         entrypoint="duckdb_adbc_init",
@@ -192,10 +185,22 @@ def _connect(query: Query) -> Any:
 
 @contextmanager
 def _cursor(query: Query) -> Iterator[Any]:
-    """Open a cursor, and turn what the driver raises into one clear error."""
     try:
-        with _connect(query) as connection, connection.cursor() as cursor:
-            yield cursor
+        with _told(query):
+            connection = _connect(query)
+    except StoreError as error:
+        # Of an address the driver may quote anything, and so may the error that this one is of.
+        what = addresses.without_secrets(error.what, query.uri)
+        raise StoreError(what, where=error.where, mend=error.mend) from None
+    with _told(query), connection, connection.cursor() as cursor:
+        yield cursor
+
+
+@contextmanager
+def _told(query: Query) -> Iterator[None]:
+    """Turn what the driver raises into one clear error."""
+    try:
+        yield
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(query, error) from error
     except Exception as error:
@@ -210,10 +215,10 @@ def _unreadable(query: Query, error: Exception) -> StoreError:
     return StoreError(f"the database cannot be read: {what}.", where=query)
 
 
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _stored(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return a batch in the types that files have, whose names alone are its schema."""
     columns = [_storage(column) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    return plain(pa.RecordBatch.from_arrays(columns, names=batch.schema.names))
 
 
 def _storage(column: pa.Array) -> pa.Array:

@@ -66,19 +66,11 @@ def check(contract: Contract, table: Table) -> Checked:
     good = np.ones(rows, dtype=bool)
     found: dict[int, list[str]] = {}
     for column in contract.columns if contract.kind in ("table", "sequence") else ():
-        for fault in faults_of(column, column_of(table, column.name)):
+        for fault in faults_of(column, column_of(table, column.name), contract.shape):
             good &= ~fault.mask
             for row in np.flatnonzero(fault.mask):
                 reason = f"column {column.name}: {fault.describe(int(row))}"
                 found.setdefault(int(row), []).append(reason)
-        if isinstance(column, ListColumn) and contract.shape is not None:
-            lists = values.flat(column_of(table, column.name))
-            # Of lists that hold as many numbers as they should.
-            other = other_nesting(lists, contract.shape) & good
-            good &= ~other
-            for row in np.flatnonzero(other).tolist():
-                reason = f"column {column.name}: the lists are not of the shape {contract.shape}"
-                found.setdefault(row, []).append(reason)
     return Checked(good, [(row, "; ".join(found[row])) for row in sorted(found)])
 
 
@@ -187,14 +179,22 @@ class Fault(NamedTuple):
     describe: Callable[[int], str]
 
 
-def faults_of(column: Any, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
-    """Return the ways in which values of a column break the contract; quick where all are good."""
+def faults_of(
+    column: Any, data: pa.Array | pa.ChunkedArray, shape: tuple[int, ...] | None = None
+) -> list[Fault]:
+    """Return the ways in which values of a column break the contract; quick where all are good.
+
+    Args:
+        column: what the contract says of the column.
+        data: its values.
+        shape: the shape that lists of lists are of.
+    """
     if isinstance(column, CategoricalColumn):
         if pa.types.is_nested(data.type):
             return _not_a(values.flat(data).is_valid().to_numpy(False), data, "text")
         return _absent(column, values.missing(data)) if _may_lack(column, data) else []
     if isinstance(column, ListColumn):
-        return _list_faults(column, data)
+        return _list_faults(column, data, shape)
     if isinstance(column, BooleanColumn):
         read, bad = values.truths(data)
         return _not_a(bad, data, "true or false") + _absent(column, np.isnan(read), bad)
@@ -278,7 +278,9 @@ def _moment_faults(column: DatetimeColumn, data: pa.Array | pa.ChunkedArray) -> 
     return faults
 
 
-def _list_faults(column: ListColumn, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
+def _list_faults(
+    column: ListColumn, data: pa.Array | pa.ChunkedArray, shape: tuple[int, ...] | None
+) -> list[Fault]:
     array = values.flat(data)
     try:
         lengths = list_lengths(array)
@@ -291,20 +293,23 @@ def _list_faults(column: ListColumn, data: pa.Array | pa.ChunkedArray) -> list[F
         rest = np.zeros(len(array), dtype=bool)
         inner = [
             fault._replace(mask=_scatter(fault.mask, good_rows, rest))
-            for fault in _list_faults(column, array.take(pa.array(good_rows)))
+            for fault in _list_faults(column, array.take(pa.array(good_rows)), shape)
         ]
 
         def describe(row: int) -> str:
             return f"{lengths[row]} numbers in the list, not {column.length}"
 
         return [Fault(wrong, "length", describe), *inner]
+    faults = []
+    if shape is not None and (other := other_nesting(array, shape)).any():
+        faults.append(Fault(other, "length", lambda row: f"the lists are not of the shape {shape}"))
     numbers = list_values(array).reshape(-1, column.length)
     low, high = column.limits
-    if not numbers.size or (numbers.min() >= low and numbers.max() <= high):
-        return []
-    unfit = np.any(~((numbers >= low) & (numbers <= high)), axis=1)
-    what = "a number in the list is missing, infinite or out of range"
-    return [Fault(unfit, "range", lambda row: what)]
+    if numbers.size and not (numbers.min() >= low and numbers.max() <= high):
+        unfit = np.any(~((numbers >= low) & (numbers <= high)), axis=1)
+        what = "a number in the list is missing, infinite or out of range"
+        faults.append(Fault(unfit, "range", lambda row: what))
+    return faults
 
 
 def _scatter(mask: np.ndarray, rows: np.ndarray, rest: np.ndarray) -> np.ndarray:

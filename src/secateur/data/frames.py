@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from secateur.data.contract import counted
 from secateur.data.kinds import Profile
 from secateur.data.sources import BATCH_ROWS, Part, names_of, stream
-from secateur.data.values import is_text
+from secateur.data.values import is_text, not_utf8, shown
 from secateur.errors import DataError
 
 
@@ -51,7 +51,9 @@ class TableFrames:
         """Yield the table in slices."""
         table = self.table if columns is None else self.table.select(list(columns))
         for start in range(0, table.num_rows, BATCH_ROWS):
-            yield start, table.slice(start, BATCH_ROWS)
+            block = table.slice(start, BATCH_ROWS)
+            _demand_utf8(block, start)
+            yield start, block
 
     def take(self, rows: np.ndarray, columns: Sequence[str]) -> pa.Table:
         """Return some rows of the table."""
@@ -82,6 +84,7 @@ class FileFrames:
         for part, start in zip(self.parts, self.starts[:-1], strict=True):
             for block in stream(part, self.names if columns is None else columns):
                 if block.table.num_rows:
+                    _demand_utf8(block.table, int(block.rows[0]), part)
                     yield int(start + block.rows[0]), block.table
 
     def take(self, rows: np.ndarray, columns: Sequence[str]) -> pa.Table:
@@ -179,6 +182,19 @@ def _parse_into(
 def _same_names(names: Sequence[str], part: Part, other: Sequence[str]) -> None:
     for name in set(names) - set(other):
         raise DataError(f"the column {name!r} of the other files is not here.", where=part.file)
+
+
+def _demand_utf8(table: pa.Table, first: int, part: Part | None = None) -> None:
+    """Demand text that can be read: what is learned from is too little to leave rows out of."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        broken = not_utf8(column)
+        if broken is not None:
+            row = int(broken.argmax())
+            raise DataError(
+                f"column {name}, row {first + row}: {shown(column, row)} is not UTF-8.",
+                where=None if part is None else part.file,
+                mend="Write the file anew, with its text in UTF-8.",
+            )
 
 
 def _count(part: Part) -> int:

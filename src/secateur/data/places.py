@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -113,6 +113,20 @@ def without_options(root: str) -> str:
     return f"{scheme}://{host}{path}".rstrip("/")
 
 
+def shown(source: str | Path) -> str:
+    """Return what may be shown of a source: of an address neither a password nor options.
+
+    A password may hold any sign, so an address is looked through before it is taken apart.
+    """
+    if not is_remote(source):
+        return str(source)
+    scheme, _, rest = str(source).partition("://")
+    before, _, after = rest.rpartition("@")
+    if ":" in before:
+        return f"{scheme}://{re.split('[?&]', after)[0]}"
+    return without_options(str(source))
+
+
 def is_remote(source: str | Path) -> bool:
     """Tell whether a source lies in a store.
 
@@ -157,7 +171,14 @@ def find_files(source: str | Path) -> tuple[str, list[Found]]:
             source = fs.FileSystem.from_uri(_quoted(source))[1]
     if is_remote(source):
         return _find_there(str(source))
-    root, files = _find_here(source)
+    try:
+        root, files = _find_here(source)
+    except OSError as error:
+        raise DataError(
+            f"it cannot be read: {error.strerror or error}.",
+            where=source,
+            mend="Check the path, and the rights of its folders.",
+        ) from error
     found = [Found(file.relative_to(root).as_posix(), size_of(file)) for file in files]
     return str(root), found
 
@@ -231,13 +252,14 @@ def _find_here(source: str | Path) -> tuple[Path, list[Path]]:
 
 def _find_there(source: str) -> tuple[str, list[Found]]:
     _resolve.cache_clear()  # the environment may give other credentials than the last time
-    scheme, host, path, query = _split(source)
-    if ":" in host.rpartition("@")[0]:
+    if ":" in source.partition("://")[2].rpartition("@")[0]:
         raise DataError(
             "the address holds credentials, which would be written down with the scores.",
-            where=f"{scheme}://{host.rpartition('@')[2]}{path}",
-            mend="Give them through the environment.",
+            where=shown(source),
+            mend='Give them through the environment. If there are none, write "*" for the "@" of a '
+            'name, and "%40" for that of an option.',
         )
+    scheme, host, path, query = _split(source)
     names = [name for name in path.split("/") if name]
     fixed = _fixed(names)
     root = _joined(scheme, host, fixed, query)
@@ -246,7 +268,7 @@ def _find_there(source: str) -> tuple[str, list[Found]]:
         pattern = names[len(fixed) :]
         chosen = [file for file in found if _matches(file.path.split("/"), pattern)]
         if not chosen:
-            raise DataError("no file matches.", where=source)
+            raise DataError("no file matches.", where=shown(source))
         return root, chosen
     if [file.path for file in found] == [""]:
         return _joined(scheme, host, fixed[:-1], query), [Found(fixed[-1], found[0].bytes)]
@@ -290,27 +312,33 @@ def _resolve(root: str) -> tuple[Any, str]:
     except ImportError as error:
         raise MissingExtraError(
             "fsspec is not installed, which opens such addresses.",
-            where=root,
+            where=shown(root),
             mend="Install it: pip install fsspec.",
         ) from error
     try:
         system, base = fsspec.core.url_to_fs(root)
     except ImportError as error:
-        raise MissingExtraError(f"{error}.", where=root) from error
+        raise MissingExtraError(f"{error}.", where=shown(root)) from error
     return fs.PyFileSystem(fs.FSSpecHandler(system)), base.rstrip("/")
 
 
 def _quoted(uri: str) -> str:
     """Quote the path of an address, which people write as the store's own tools do: as it is."""
     scheme, host, path, query = _split(uri)
-    return urlunsplit((scheme, host, quote(path), query, ""))
+    return f"{scheme}://{host}{quote(path)}{'?' if query else ''}{query}"
 
 
 def _split(uri: str) -> tuple[str, str, str, str]:
-    """Return scheme, host, path and options; a "?" without "=" after it belongs to the path."""
-    scheme, host, path, query, _ = urlsplit(uri, allow_fragments=False)
-    path, query = (path, query) if "=" in query or not query else (f"{path}?{query}", "")
-    return scheme, host, path, query
+    """Return scheme, host, path and options; a "?" without "=" after it belongs to the path.
+
+    What is no address otherwise, such as "s3://[x", is for the store to refuse.
+    """
+    scheme, _, rest = uri.partition("://")
+    place, _, query = rest.partition("?")
+    if query and "=" not in query:
+        place, query = rest, ""
+    host, slash, path = place.partition("/")
+    return scheme.lower(), host, slash + path, query
 
 
 def _joined(scheme: str, host: str, names: Sequence[str], query: str) -> str:

@@ -14,6 +14,7 @@ from secateur.data.databases import Query
 from secateur.data.dataset import Dataset
 from secateur.data.folders import read_folder
 from secateur.data.frames import TableFrames, open_parts, profile
+from secateur.data.plain import plain
 from secateur.data.sources import find_parts
 from secateur.data.tables import TableArguments, read_table
 from secateur.errors import DataError
@@ -231,7 +232,7 @@ def _as_table(source: Any) -> pa.Table | None:
         if not hasattr(source, "__arrow_c_stream__"):
             return None
         source = pa.table(source)
-    return _named_once(source)
+    return _usable(source)
 
 
 def _from_pandas(frame: Any) -> pa.Table | None:
@@ -248,7 +249,7 @@ def _from_pandas(frame: Any) -> pa.Table | None:
             columns.append(
                 pa.array(series.astype(str).where(series.notna()), pa.string(), from_pandas=True)
             )
-    return _named_once(pa.Table.from_arrays(columns, names=names))
+    return _usable(pa.Table.from_arrays(columns, names=names))
 
 
 def _index(source: Any) -> list[str]:
@@ -259,11 +260,12 @@ def _index(source: Any) -> list[str]:
     return [f"the index ({index.name or index.dtype}) left out: make it a column to use it"]
 
 
-def _named_once(table: pa.Table) -> pa.Table:
+def _usable(table: pa.Table) -> pa.Table:
+    """Return a table in plain kinds, once its columns are named once and it has rows."""
     names = table.schema.names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"two columns are named {twice!r}.", mend="Give each a name of its own.")
     if not table.num_rows:
         raise DataError("the table has no rows.")
-    return table
+    return plain(table)

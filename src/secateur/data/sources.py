@@ -20,7 +20,7 @@ from secateur.data.databases import Query, Range
 from secateur.data.delimited import BadRow, Block, Dialect, read_blocks, sniff
 from secateur.data.images import SUFFIXES as IMAGE_SUFFIXES
 from secateur.data.partitions import Partition, add_columns, in_words, partitions
-from secateur.data.places import Place, at, find_files
+from secateur.data.places import Place, at, find_files, shown
 from secateur.errors import ContractError, DataError
 
 __all__ = ["BadRow", "Block", "Part", "find_parts", "names_of", "stream"]
@@ -109,7 +109,7 @@ def find_parts(
     if len(files) == 1 and PurePosixPath(str(source)).name == only and sorts[only] is None:
         raise DataError(
             f"files that end in {PurePosixPath(only).suffix or 'nothing'!r} cannot be read.",
-            where=source,
+            where=shown(source),
             mend=_READABLE,
         )
     images = [file for file in files if sorts[file.path] == "image"]
@@ -125,13 +125,13 @@ def find_parts(
         what = {"image": "an image", "table": "a table"}[wanted] if kind else "data"
         raise DataError(
             f"no file that holds {what} is there ({len(files)} files seen).",
-            where=source,
+            where=shown(source),
             mend=_READABLE,
         )
     if wanted == "image" and images and shards:
         raise DataError(
             f"{len(images)} images and {len(shards)} tar files lie side by side.",
-            where=source,
+            where=shown(source),
             mend="Name the files of one kind, such as 'data/*.tar'.",
         )
     if wanted == "image" and images:

@@ -6,6 +6,7 @@ after; beyond `EXACT_ROWS` rows it keeps the byte alone, and shares hold on aver
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from collections import Counter
@@ -89,7 +90,7 @@ def survey(frames: Frames, ask: Question) -> Survey:
         content = splits.hash_rows(table.select(list(inputs)))
         digest.add(content, table.column(ask.target))
         if ask.group:
-            content = splits.hash_column(raw.column(ask.group))
+            content = _group_of(raw.column(ask.group), ask.group)
         hashes = splits.seeded(content, ask.seed)[use]
         label = labels.add(table.column(ask.target).filter(pa.array(use)))
         here = codes[start : start + raw.num_rows]
@@ -133,6 +134,22 @@ def _copies_note(copies: int, rows: int) -> list[str]:
         return []
     where = "spread over the splits" if 2 * copies > rows else "kept in one split"
     return [f"{counted(copies, 'row')} with the same inputs as another row, {where}"]
+
+
+def _group_of(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """Return a hash of the group of each row.
+
+    Raises:
+        DataError: the column holds lists, or the like.
+    """
+    if not pa.types.is_nested(column.type):
+        with contextlib.suppress(pa.ArrowException):
+            return splits.hash_column(column)
+    raise DataError(
+        f"rows cannot be grouped by a column of {column.type}.",
+        where=f"group {name}",
+        mend="Group by a column of words, numbers or dates.",
+    )
 
 
 def _broken(

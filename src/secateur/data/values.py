@@ -18,6 +18,8 @@ import pyarrow.compute
 pc: Any = pyarrow.compute
 
 NOT_A_TIME = np.iinfo(np.int64).min
+# What Arrow raises for a value that Python has no object for: a moment beyond the year 9999.
+UNHELD = (ValueError, OverflowError, pa.ArrowException)
 _DAY_US = 86_400_000_000
 _FARTHEST_US = 2**62
 # What stands for a missing value in text files; the list that pandas uses.
@@ -99,7 +101,8 @@ def truths(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray |
     if is_text(array.type):
         array, bad = _bisect(pc.utf8_trim_whitespace(array), pa.bool_())
     elif is_number(array.type):
-        values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        # A number too large to be held exactly is neither of the two.
+        values = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         odd = ~((values == 0) | (values == 1) | np.isnan(values))
         return np.where(odd, np.nan, values).astype("float32"), odd if odd.any() else None
     elif not pa.types.is_boolean(array.type):
@@ -112,6 +115,16 @@ def words(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     array = flat(column)
     if is_text(array.type):
         return array if pa.types.is_string(array.type) else array.cast(pa.string())
+    if isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
+    if pa.types.is_fixed_size_binary(array.type):
+        array = array.cast(pa.binary())
+    if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+        return _text(array)
+    if pa.types.is_nested(array.type):  # which is no word, and was said to be none
+        return pa.nulls(len(array), pa.string())
+    if pa.types.is_float16(array.type):
+        array = array.cast(pa.float32())
     if pa.types.is_floating(array.type):
         array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
         whole = pc.equal(pc.round(array), array)
@@ -131,7 +144,23 @@ def shown(column: pa.Array | pa.ChunkedArray, row: int) -> str:
         text = repr(column[row].as_py())
     except UnicodeDecodeError:
         text = repr(_bytes(column[row]))
+    except UNHELD:
+        text = written(column[row])
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def written(scalar: pa.Scalar) -> Any:
+    """Return a value; what Python has no object for comes as text, odd bytes written out."""
+    try:
+        return scalar.as_py()
+    except UNHELD:
+        pass
+    if is_text(scalar.type):
+        return _bytes(scalar).decode(errors="backslashreplace")
+    try:
+        return scalar.cast(pa.string()).as_py()
+    except UNHELD:
+        return f"a {scalar.type} that cannot be shown"
 
 
 def not_utf8(column: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
@@ -144,6 +173,18 @@ def not_utf8(column: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
     except pa.ArrowInvalid:
         return np.array([not _is_utf8(_bytes(text)) for text in array])
     return None
+
+
+def _text(array: pa.Array) -> pa.Array:
+    """Return bytes as text; those of a cell that are no UTF-8 are written out."""
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowInvalid:
+        cells = (
+            one if one is None else one.decode(errors="backslashreplace")
+            for one in array.to_pylist()
+        )
+        return pa.array(cells, pa.string())
 
 
 def _bytes(scalar: pa.Scalar) -> bytes:

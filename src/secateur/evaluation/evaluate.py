@@ -14,6 +14,7 @@ from secateur.evaluation.metrics import Metrics, metrics
 if TYPE_CHECKING:
     import keras
 
+    from secateur.data.contract import Contract
     from secateur.data.dataset import Split
 
 Predict = Callable[[Any], np.ndarray]
@@ -49,7 +50,7 @@ def predict(
     predict_or_model: keras.Model | Predict, split: Split, *, batch_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the truth and the outputs for all rows of a split, in order."""
-    call = as_function(predict_or_model)
+    call = as_function(predict_or_model, split.contract)
     truth: list[np.ndarray] = []
     outputs: list[np.ndarray] = []
     batches = split.batches(batch_size or _batch_size(split))
@@ -66,16 +67,27 @@ def _batch_size(split: Split) -> int:
     return max(32, min(4096, 2**22 // numbers))
 
 
-def as_function(predict_or_model: keras.Model | Predict) -> Predict:
-    """Return a function from one batch of inputs to NumPy outputs."""
+def as_function(predict_or_model: keras.Model | Predict, contract: Contract) -> Predict:
+    """Return a function from one batch of inputs to NumPy outputs.
+
+    One logit becomes the probability of the second class, as an exported file gives it; which of
+    many logits is the largest says enough.
+    """
     import keras
+
+    from secateur.graph.ending import ending
 
     if not isinstance(predict_or_model, keras.Model):
         return predict_or_model
     model = predict_or_model
+    logits = contract.task == "classification" and ending(model) != "sigmoid"
 
     # Called as it is: tracing each of a run's models anew would take longer than running it.
     def call(x: Any) -> np.ndarray:
-        return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)))
+        outputs = model(x, training=False)
+        one = logits and outputs.shape[-1] == 1
+        return np.asarray(
+            keras.ops.convert_to_numpy(keras.ops.sigmoid(outputs) if one else outputs)
+        )
 
     return call

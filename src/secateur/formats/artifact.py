@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from secateur.data.contract import Contract
 from secateur.errors import ArtifactError
+from secateur.formats.grids import Quantization
 from secateur.formats.manifest import (
     CONTRACT,
     KERAS,
@@ -120,6 +121,17 @@ class Artifact:
     def model_sha256(self) -> str:
         """The hash of the ONNX file, as the manifest states it."""
         return self.entry(MODEL).sha256
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """What of the model is in integers; None where nothing is.
+
+        Raises:
+            ArtifactError: the file that says so is broken.
+        """
+        if not any(entry.path == QUANTIZATION for entry in self.manifest.files):
+            return None
+        return Quantization.from_json(self.read(QUANTIZATION), where=self.files.where(QUANTIZATION))
 
     @property
     def bytes(self) -> int:

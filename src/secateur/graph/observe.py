@@ -228,6 +228,10 @@ def _heard(
     return found
 
 
+# Units that are probabilities: of all classes together, or each apart.
+_PROBABLE = ("softmax", "sigmoid")
+
+
 def loss_for(model: keras.Model, y: np.ndarray) -> keras.losses.Loss:
     """Return the loss that fits a model's output and the labels.
 
@@ -239,4 +243,4 @@ def loss_for(model: keras.Model, y: np.ndarray) -> keras.losses.Loss:
     made_by = ending(model)
     if model.output_shape[-1] == 1:
         return keras.losses.BinaryCrossentropy(from_logits=made_by != "sigmoid")
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=made_by != "softmax")
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=made_by not in _PROBABLE)

@@ -30,12 +30,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from secateur.cost.runtimes import SUFFIX, check_runtime, first_line, open_runner, write_for
+from secateur.cost.runtimes import first_line, open_runner, write_for
 from secateur.errors import ModelError, OutputError, SecateurError
 from secateur.files import write_whole
 from secateur.formats.artifact import QUANTIZATION
-from secateur.formats.int8 import to_onnx_int8
-from secateur.formats.litert_int8 import to_litert_int8
 from secateur.formats.predictor import as_answer
 from secateur.job.memory import keep_memory
 from secateur.reporting.comparison import Trial, Written
@@ -98,22 +96,6 @@ def outcome_of(order: Order) -> Trial | None:
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
     return found.trial if found.identity == order.identity else None
-
-
-def written(result: Result, runtime: str, folder: Path) -> Path:
-    """Write what a runtime opens of a result into a folder, and return the file.
-
-    Raises:
-        ModelError: the model has no counterpart in the runtime's format.
-        MissingExtraError: what writes that format is not installed.
-    """
-    made = result.quantization
-    if made is None:
-        return write_for(result.model, runtime, folder)
-    check_runtime(runtime)
-    path = folder / f"{result.model.name}{SUFFIX[runtime]}"
-    (to_litert_int8 if runtime == "litert" else to_onnx_int8)(result.model, made, path)
-    return path
 
 
 def compete(order: Order) -> Trial:
@@ -188,7 +170,7 @@ def _on(runtime: str, result: Result, data: Dataset, output: str, order: Order) 
     folder = order.folder / "exported" / runtime
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = written(result, runtime, folder)
+        path = write_for(result.model, runtime, folder, result.quantization)
         found = _quality(path, runtime, data, output)
         return Written(
             runtime=runtime,

@@ -22,7 +22,7 @@ from secateur.recipe.ranges import AnyOf, Range
 from secateur.recipe.recipe import Recipe
 from secateur.recipe.sections import ExploreSection
 from secateur.steps.explore import explore as search
-from secateur.steps.explored import Explored, file_of
+from secateur.steps.explored import Explored, file_of, grids_of
 from secateur.steps.objectives import check_objectives, check_task
 from secateur.steps.study import need_optuna
 
@@ -141,7 +141,12 @@ def _entries(recipe: Recipe, trial: optuna.Trial) -> tuple[dict[str, Any], ...]:
 
 def _told(found: Explored) -> dict[str, Any]:
     """Return what was found as plain values."""
-    front = {each.number for each in found.front}
+    front = {each.number: f"front/{file_of(each.number)}" for each in found.front}
+    grids = {
+        number: f"front/{grids_of(number)}"
+        for number in front
+        if found.folder is not None and (found.folder / grids_of(number)).is_file()
+    }
     return {
         "objectives": list(found.objectives),
         "whole": dict(found.whole),
@@ -154,7 +159,8 @@ def _told(found: Explored) -> dict[str, Any]:
                 "steps": list(each.steps),
                 "seconds": each.seconds,
                 **({"why": each.why} if each.why else {}),
-                **({"model": f"front/{file_of(each.number)}"} if each.number in front else {}),
+                **({"model": front[each.number]} if each.number in front else {}),
+                **({"grids": grids[each.number]} if each.number in grids else {}),
             }
             for each in found.trials
         ],

@@ -180,7 +180,7 @@ class _Job(Start):
         return ["baseline", *(f"step {i + 1}" for i in range(len(self.recipe.steps)))]
 
     def integers(self, model: keras.Model) -> Quantization | None:
-        """Return the grids of the last step's weights, if it made any and integers are faster."""
+        """Return the grids of the last step's weights, if it made any and integers pay."""
         told = self.folder.get(f"{self.parts[-1]} integers")
         if told is None:
             return None

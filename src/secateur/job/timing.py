@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from secateur.cost.apart import race_apart
 from secateur.cost.memory import peak_memory
-from secateur.cost.race import race, ratio
+from secateur.cost.race import ratio
 from secateur.cost.runtimes import TITLE
 from secateur.errors import SecateurError
 from secateur.formats.artifact import sha256
-from secateur.formats.quiet import quiet
 from secateur.job.folder import RunFolder
 from secateur.job.start import Say
 from secateur.recipe.sections import MeasureSection
@@ -130,14 +130,13 @@ def _race(
     while left and not taken:
         say(f"race       {len(left)} files in {TITLE[runtime]}, batch {batch}")
         try:
-            with quiet():
-                taken = race(
-                    left,
-                    batch=batch,
-                    threads=asked.threads,
-                    seconds=asked.seconds * len(left) / 2,
-                    runtime=runtime,
-                )
+            taken = race_apart(
+                left,
+                runtime=runtime,
+                batch=batch,
+                threads=asked.threads,
+                seconds=asked.seconds * len(left) / 2,
+            )
         except SecateurError as error:
             # One that does not run is named by the error; the others race without it.
             key = next((k for k, p in left.items() if error.where in (k, str(p))), None)

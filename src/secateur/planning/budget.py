@@ -16,6 +16,9 @@ import numpy as np
 
 from secateur.errors import BudgetError
 
+# By this share a plan may fall short of its budget before other chunks are tried in its place.
+_ROOM = 0.02
+
 
 class Price(Protocol):
     """What the products of a weight cost, by the lengths of its axes.
@@ -303,18 +306,23 @@ def shrink_by_class(paper: Shrinking, budget: float, classes: Mapping[str, int])
 
 
 def take_instead(paper: Shrinking, budget: float) -> None:
-    """Let blocks come back where smaller chunks of others serve as well and matter less.
+    """Let chunks come back where smaller ones of other groups serve as well and matter less.
 
-    A block is a large chunk: the last one that goes may save far more than is asked.
+    The last chunk that goes may save far more than is asked: a block always may, and any chunk of
+    a small model.
     """
-    for name, group in paper.groups.items():
-        while group.kind == "block" and paper.kept[name] < len(group):
+    for name in paper.leaders:
+        group = paper.groups[name]
+        while paper.kept[name] < len(group) and (
+            group.kind == "block" or paper.cost < (1 - _ROOM) * budget
+        ):
             kept, allowed, lost = dict(paper.kept), paper.widths[name], paper.lost()
             width = paper.next_width(name, wider=True)
             assert width is not None
             paper.resize(name, width)
             paper.widths[name] = [each for each in allowed if each >= width]
             shrink_globally(paper, budget)
+            give_back(paper, budget)
             if paper.cost > budget or paper.lost() >= lost:
                 for other, before in kept.items():
                     paper.resize(other, before)

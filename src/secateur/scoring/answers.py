@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from secateur.data.contract import Contract
-from secateur.data.values import is_text
+from secateur.data.values import UNHELD, written
 from secateur.errors import ContractError
 
 SOURCE, ROW, PREDICTION, PROBABILITY = "source", "row", "prediction", "probability"
@@ -128,23 +128,9 @@ def raw_rows(table: pa.Table) -> list[Any]:
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             columns[name] = column.to_pylist()
-        except (UnicodeDecodeError, pa.ArrowException, ValueError, OverflowError):
-            # What Python cannot hold, such as moments beyond the year 9999, Arrow writes.
-            columns[name] = [_written(scalar) for scalar in column]
+        except UNHELD:
+            columns[name] = [written(scalar) for scalar in column]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _written(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except (UnicodeDecodeError, pa.ArrowException, ValueError, OverflowError):
-        pass
-    if is_text(scalar.type):
-        return scalar.cast(pa.large_binary()).as_py().decode(errors="backslashreplace")
-    try:
-        return scalar.cast(pa.string()).as_py()
-    except (UnicodeDecodeError, pa.ArrowException):
-        return f"a {scalar.type} that cannot be shown"
 
 
 def as_json(row: Any) -> str:

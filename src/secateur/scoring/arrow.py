@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from secateur.data.contract import Contract
 from secateur.data.encode import missing_column
+from secateur.data.plain import plain
 from secateur.data.sources import Block, Part
 from secateur.errors import ArtifactError, ContractError
 from secateur.formats.artifact import Artifact
@@ -90,7 +91,7 @@ def scored(
 
 def _answer(scorer: Scorer, batch: pa.RecordBatch, probability: bool) -> pa.RecordBatch:
     rows = batch.num_rows
-    table = pa.Table.from_batches([batch]).select(list(scorer.columns))
+    table = plain(pa.Table.from_batches([batch]).select(list(scorer.columns)))
     piece = Piece(Part("", "", "arrow", 0, rows), 0, rows)
     result = scorer.score(piece, sifted(Block(table, np.arange(rows), ())))
     names, types = _outputs(scorer.contract, probability)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import get_args
 from secateur.data.contract import Contract
 from secateur.data.databases import Query
 from secateur.data.encode import missing_column
-from secateur.data.places import Place, is_remote
+from secateur.data.places import Place, is_remote, shown
 from secateur.data.sources import Part, names_of
 from secateur.errors import ArtifactError, ContractError, DataError, OutputError, SecateurError
 from secateur.formats.artifact import Artifact
@@ -112,7 +113,7 @@ def check_out(out: str | Path) -> None:
     if is_remote(out):
         raise OutputError(
             "scores are written to a disk, not to a store.",
-            where=out,
+            where=shown(out),
             mend="Name a folder here, and copy it when the job is done.",
         )
 
@@ -125,7 +126,9 @@ def check_apart(out: Path, source: str | Path | Query, parts: Sequence[Part]) ->
     given = str(source).removeprefix("file://")
     # A glob with a wildcard for a folder, such as "data/*/*.parquet", may find the scores as well.
     deep = Path(given).is_dir() or "**" in given or glob.has_magic(str(Path(given).parent))
-    if out.resolve() == root.resolve() or (deep and out.resolve().is_relative_to(root.resolve())):
+    # Not `resolve`, which raises where a link leads to itself.
+    target, above = Path(os.path.realpath(out)), Path(os.path.realpath(root))
+    if target == above or (deep and target.is_relative_to(above)):
         raise OutputError(
             "the output folder is inside the source.",
             where=out,
@@ -168,7 +171,11 @@ def fault_of(part: Part, scorer: Scorer) -> SecateurError | None:
     if scorer.carry == "all":
         demand_free(names, scorer.contract, part.file)
     missing = [name for name in scorer.columns if name not in names]
-    return ContractError(missing_column(missing[0], names), where=part.file) if missing else None
+    if not missing:
+        return None
+    inputs = {column.name for column in scorer.contract.columns}
+    mend = None if missing[0] in inputs else "Do not carry it over (keys=(), or --no-keys)."
+    return ContractError(missing_column(missing[0], names), where=part.file, mend=mend)
 
 
 def passed_over(source: str | Path | Query, parts: Sequence[Part]) -> dict[str, int]:

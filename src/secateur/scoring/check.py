@@ -22,7 +22,7 @@ from secateur.data.contract import Contract, ImageSpec
 from secateur.data.databases import Query
 from secateur.data.encode import faults_of, missing_column
 from secateur.data.images import GRAY, image_size, load_image, read_bytes
-from secateur.data.places import Place, is_remote, without_options
+from secateur.data.places import Place, shown
 from secateur.data.shards import samples
 from secateur.data.sources import Block, find_parts, names_of
 from secateur.data.watch import ColumnFinding, Watch, watch
@@ -81,9 +81,7 @@ def check_data(
             check.cannot_read(piece, error)
         if progress is not None:
             progress(check.rows, number + 1, len(pieces))
-    told = str(source)
-    if not isinstance(source, Query) and is_remote(source):
-        told = without_options(told)
+    told = str(source) if isinstance(source, Query) else shown(source)
     return check.result(told, pieces, passed_over(source, parts))
 
 
@@ -211,7 +209,7 @@ class _Rows(_Check):
             if place < 0:
                 continue
             data = table.column(place)
-            faults = faults_of(column, data)
+            faults = faults_of(column, data, self.contract.shape)
             first = ~bad
             for fault in faults:
                 bad |= fault.mask

@@ -122,9 +122,16 @@ def done_in(out: Path, job: Job) -> set[tuple[str, int]]:
 
 def demand_ours(out: Path) -> None:
     """Refuse a folder that is neither new nor empty nor a scoring job's."""
-    if out.exists() and not out.is_dir():
+    try:
+        taken, folder = out.exists(), out.is_dir()
+        foreign = folder and any(out.iterdir()) and not (out / LEDGER).is_file()
+    except OSError as error:
+        raise OutputError(
+            f"the folder cannot be used: {error.strerror or error}.", where=out, mend=_ELSEWHERE
+        ) from error
+    if taken and not folder:
         raise OutputError("there is a file of that name.", where=out, mend=_ELSEWHERE)
-    if out.is_dir() and any(out.iterdir()) and not (out / LEDGER).is_file():
+    if foreign:
         raise OutputError(
             f"the folder is not empty and holds no {LEDGER}, so it is not a scoring job's.",
             where=out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secateur.data.values import is_text
-from secateur.errors import OutputError
+from secateur.errors import DataError, OutputError
 from secateur.files import PARTIAL, sync
 
+# Errors of the path, not of the disk below it.
+_NO_PLACE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 Compression = Literal["snappy", "zstd", "lz4", "gzip", "none"]
 
 
@@ -111,13 +121,32 @@ def cannot_write(path: Path, error: BaseException) -> OutputError:
     return OutputError(
         f"the scores cannot be written ({reason}).",
         where=path,
-        mend="Make room on the disk and start the same job again: it goes on where it stopped.",
+        mend=_mend(getattr(error, "errno", None)),
     )
+
+
+def _mend(code: int | None) -> str:
+    """Return what to do about an error of the system; without a number it is of the disk."""
+    again = "start the same job again: it goes on where it stopped."
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"Name a folder that can be written, or give yourself the right to it and {again}"
+    if code in _NO_PLACE:
+        return f"Name a folder that can be made, or bring back what was moved away and {again}"
+    if code in (None, errno.ENOSPC, errno.EDQUOT):
+        return f"Make room on the disk and {again}"
+    return f"Check the disk and {again}"
 
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         raise cannot_write(path, error) from error
+    except pa.ArrowException as error:
+        # Scores can always be written, so it is a value that is carried over.
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"a value that is carried over cannot be written ({reason}).",
+            mend="Do not carry its column over, or cast it in the data.",
+        ) from error

@@ -129,6 +129,10 @@ def _inputs(scorer: Scorer, piece: Piece, block: Some) -> dict[str, np.ndarray]:
 
 def _opened(scorer: Scorer, runtime: str, chunk: int) -> Predictor | None:
     artifact = scorer.predictor.artifact
+    grids = artifact.quantization
+    if runtime == "openvino" and grids is not None and grids.mode == "dynamic":
+        # It gains nothing there, and versions of OpenVINO have ended the process on such files.
+        return None
     try:
         check_runtime(runtime)
         return Predictor(artifact, runtime=runtime, rows=chunk)

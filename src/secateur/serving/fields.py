@@ -65,7 +65,7 @@ def _plain(moment: str) -> str:
 
 
 def _field(column: Any) -> Field:
-    required = not column.nullable
+    required = not column.fills
     if isinstance(column, CategoricalColumn):
         words = column.vocabulary
         hint = f"{len(words)} words known" if len(words) > _LISTED else ""

@@ -14,7 +14,6 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore, Lock
 from typing import Any
-from urllib.parse import urlsplit
 
 from secateur.data.images import load_image
 from secateur.errors import ContractError, OutputError, SecateurError
@@ -31,6 +30,8 @@ _ROW_BYTES = 2**20
 # Of an upload that is too long this much is read and dropped: while a browser is still sending it
 # reads no answer.
 _DROPPED_BYTES = 64 * 2**20
+# A length of more digits is no file's, and of some thousands Python makes no number.
+_DIGITS = 18
 _PATIENCE = 30.0
 # Requests that are read at a time: each holds its upload in memory.
 _AT_ONCE = 4
@@ -171,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _action(self) -> str | None:
         """Return what stands behind the token in the path; None where the token is not ours."""
-        parts = urlsplit(self.path).path.split("/")
+        parts = self.path.partition("?")[0].split("/")
         if len(parts) != 3 or not secrets.compare_digest(parts[1].encode(), self.token.encode()):
             return None
         return parts[2]
@@ -182,22 +183,23 @@ class _Handler(BaseHTTPRequestHandler):
         ours = {f"{HOST}:{port}", f"localhost:{port}"}
         origin = self.headers.get("Origin")
         return self.headers.get("Host") not in ours or (
-            origin is not None and urlsplit(origin).netloc not in ours
+            origin is not None and origin not in {f"http://{name}" for name in ours}
         )
 
     def _body(self, most: int) -> bytes | None:
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
+        said = self.headers.get("Content-Length", "")
+        if not (said.isascii() and said.isdigit() and len(said) <= _DIGITS):
             self._fail(HTTPStatus.LENGTH_REQUIRED, "the upload does not say how long it is.")
             return None
-        if int(length) > most:
-            self._drop(int(length))
+        length = int(said)
+        if length > most:
+            self._drop(length)
             self._fail(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the file has {int(length):,} bytes, more than the {most:,} allowed.",
+                f"the file has {length:,} bytes, more than the {most:,} allowed.",
             )
             return None
-        return self.rfile.read(int(length))
+        return self.rfile.read(length)
 
     def _drop(self, length: int) -> None:
         left = min(length, _DROPPED_BYTES)

@@ -8,18 +8,20 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.errors import MissingExtraError, OutputError, PlanError, SecateurError
+from secateur.files import write_whole
 from secateur.graph.trace import trace
 from secateur.graph.weights import to_numpy
 from secateur.models.save import save_model
 from secateur.steps.asked import check_dataset
 from secateur.steps.chain import chain
-from secateur.steps.explored import FILES, Explored, Tried, file_of, front_of
+from secateur.steps.explored import FILES, Explored, Tried, file_of, front_of, grids_of
 from secateur.steps.objectives import Judge, check_objectives, judging, maximised, told
-from secateur.steps.result import Step
+from secateur.steps.result import Result, Step
 from secateur.steps.study import Study, need_optuna, opened
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ def explore(
             search.one()
             if progress is not None:
                 progress(f"trial {number}/{trials}: {search.line()}")
-        return Explored(names, whole, tuple(search.trials), search.folder, search.models)
+        return Explored(names, whole, tuple(search.trials), search.folder, search.kept)
 
 
 def counted(
@@ -158,7 +160,7 @@ class _Search:
         self.model, self.data, self.build, self.judge = model, data, build, judge
         self.objectives, self.whole, self.study = objectives, whole, study
         self.folder = None if path is None else path.with_suffix("")
-        self.models: dict[int, keras.Model] = {}
+        self.kept: dict[int, Result] = {}
         self.trials = [
             _tried(number, each, objectives) for number, each in enumerate(study.counted, start=1)
         ]
@@ -169,7 +171,7 @@ class _Search:
         for each in front_of(self.trials):
             if self.folder is not None and not (self.folder / file_of(each.number)).is_file():
                 steps = _steps(self.build(fixed(dict(each.settings))))
-                self._keep(each.number, chain(*steps)(self.model, self.data).model)
+                self._keep(each.number, chain(*steps)(self.model, self.data))
         self._forget()
 
     def one(self) -> None:
@@ -217,29 +219,34 @@ class _Search:
             if each.steps == written and dict(each.settings) == dict(trial.params):
                 return each.values, each.why
         try:
-            model = chain(*steps)(self.model, self.data).model
-            values = self.judge(model)
+            result = chain(*steps)(self.model, self.data)
+            values = self.judge(result)
         except SecateurError as error:
             return {}, _why(error)
         tried = Tried(number, trial.params, written, values)
         # Kept before the trial counts: whatever happens, no model of the front is missing.
         if tried in front_of([*self.trials, tried]):
-            self._keep(number, model)
+            self._keep(number, result)
         return values, ""
 
-    def _keep(self, number: int, model: keras.Model) -> None:
+    def _keep(self, number: int, result: Result) -> None:
         if self.folder is None:
-            self.models[number] = model
-        else:
-            save_model(model, self.folder / file_of(number))
+            self.kept[number] = replace(result, stages=())
+            return
+        if result.quantization is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / grids_of(number), result.quantization.to_json())
+        # Last: where it is there, all of the trial is.
+        save_model(result.model, self.folder / file_of(number))
 
     def _forget(self) -> None:
         """Remove the models that are not on the front, or not any more."""
         numbers = {each.number for each in front_of(self.trials)}
-        for number in set(self.models) - numbers:
-            del self.models[number]
+        for number in set(self.kept) - numbers:
+            del self.kept[number]
         if self.folder is not None:
-            for path in set(self.folder.glob(FILES)) - {self.folder / file_of(n) for n in numbers}:
+            stay = {self.folder / name(n) for n in numbers for name in (file_of, grids_of)}
+            for path in set(self.folder.glob(FILES)) - stay:
                 path.unlink(missing_ok=True)
 
 

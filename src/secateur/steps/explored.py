@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from secateur.errors import BudgetError, ModelError, PlanError
+from secateur.formats.grids import Quantization
 from secateur.models.load import load_model
 from secateur.steps.objectives import maximised
 
 if TYPE_CHECKING:
     import keras
 
-# The files that keep the models of trials.
-FILES = "trial-*.keras"
+    from secateur.steps.result import Result
+
+# The files that keep the models of trials, and their grids.
+FILES = "trial-*.*"
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,14 @@ class Explored:
         whole: what the whole model is worth, by objective.
         trials: all that was tried, in order.
         folder: where the models of the front lie, one file each; `None` if they are in memory.
-        kept: the models of the front that are in memory, by number.
+        kept: the results of the front that are in memory, by number.
     """
 
     objectives: tuple[str, ...]
     whole: Mapping[str, float]
     trials: tuple[Tried, ...]
     folder: Path | None = None
-    kept: Mapping[int, keras.Model] = field(default_factory=dict, repr=False, compare=False)
+    kept: Mapping[int, Result] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def front(self) -> tuple[Tried, ...]:
@@ -123,6 +126,29 @@ class Explored:
             PlanError: it is not on the front; only the models of the front are kept.
             ModelError: its file is gone.
         """
+        number = self._on_front(tried)
+        if number in self.kept:
+            return self.kept[number].model
+        return load_model(self._file(number))
+
+    def quantization(self, tried: Tried | int) -> Quantization | None:
+        """Return the grids of a trial of the front, for `export`; None where it has none.
+
+        Args:
+            tried: the trial, or its number.
+
+        Raises:
+            PlanError: it is not on the front; only the models of the front are kept.
+            ModelError: its file is gone.
+            ArtifactError: the file of its grids is broken.
+        """
+        number = self._on_front(tried)
+        if number in self.kept:
+            return self.kept[number].quantization
+        path = self._file(number).with_name(grids_of(number))
+        return Quantization.from_json(path.read_bytes(), where=path) if path.is_file() else None
+
+    def _on_front(self, tried: Tried | int) -> int:
         number = tried if isinstance(tried, int) else tried.number
         numbers = sorted(each.number for each in self.front)
         if number not in numbers:
@@ -131,8 +157,9 @@ class Explored:
                 where="explore",
                 mend=f"On the front are {', '.join(map(str, numbers)) or 'none'}.",
             )
-        if number in self.kept:
-            return self.kept[number]
+        return number
+
+    def _file(self, number: int) -> Path:
         path = None if self.folder is None else self.folder / file_of(number)
         if path is None or not path.is_file():
             raise ModelError(
@@ -140,7 +167,7 @@ class Explored:
                 where=path,
                 mend="Explore again with the same study, which makes it anew.",
             )
-        return load_model(path)
+        return path
 
     @property
     def _nothing(self) -> str:
@@ -152,6 +179,11 @@ class Explored:
 def file_of(number: int) -> str:
     """Return the name of the file that keeps a trial's model."""
     return f"trial-{number:04}.keras"
+
+
+def grids_of(number: int) -> str:
+    """Return the name of the file that keeps a trial's grids, where it is quantized."""
+    return f"trial-{number:04}.grids.json"
 
 
 def front_of(trials: Sequence[Tried]) -> list[Tried]:

@@ -147,6 +147,9 @@ def heal(
     if not readers:
         return healed, tuple(done)
     as_cut, left = _apart(old, smaller, x), _apart(old, healed, x)
+    if np.isnan(as_cut):
+        why = "left as cut: not all that the model gives on these rows is a number"
+        return copied(smaller), (*done, Healed(smaller.name, why))
     if np.isfinite(as_cut) and not left <= as_cut:
         worse = f"left as cut: healed, its outputs are further off ({left:.3g}) than so"
         return copied(smaller), (Healed(smaller.name, f"{worse} ({as_cut:.3g})"),)

@@ -20,19 +20,22 @@ from secateur.cost.runtimes import check_runtime, write_for
 from secateur.errors import DataError, PlanError
 from secateur.evaluation.evaluate import evaluate
 from secateur.evaluation.metrics import Metrics, metrics
+from secateur.formats.fake import fake_quantized
 from secateur.graph.trace import trace
 from secateur.steps.asked import METRICS
 from secateur.steps.latency import OPENINGS
+from secateur.steps.result import Result
 
 if TYPE_CHECKING:
     import keras
 
     from secateur.data.dataset import Dataset
 
-COSTS = ("macs", "parameters", "bytes", "latency")
+_COUNTED = ("macs", "parameters", "bytes")
+COSTS = (*_COUNTED, "latency")
 _SECONDS = 3.0
 
-Judge = Callable[["keras.Model"], dict[str, float]]
+Judge = Callable[[Result], dict[str, float]]
 
 
 def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
@@ -102,10 +105,11 @@ def judging(
     batch: int,
     threads: int,
 ) -> Iterator[tuple[Judge, dict[str, float]]]:
-    """Yield a function that judges models, and what the whole model is worth.
+    """Yield a function that judges results of steps, and what the whole model is worth.
 
     Metrics are shares (R2 may be negative) on the validation rows. MACs, parameters and bytes are
-    counted; latency is a share of the whole model's, the two timed in turn.
+    counted; latency is a share of the whole model's, the two timed in turn. What is quantized is
+    judged as it answers, is stored and is timed in integers.
 
     Args:
         model: the whole model.
@@ -128,9 +132,10 @@ def judging(
         whole = write_for(model, runtime, home) if "latency" in objectives else home
         open_length = trace(model).open_length or 1
 
-        def latency(smaller: keras.Model) -> float:
+        def latency(made: Result) -> float:
             with tempfile.TemporaryDirectory(dir=home) as own:
-                paths = {"whole": whole, "smaller": write_for(smaller, runtime, Path(own))}
+                smaller = write_for(made.model, runtime, Path(own), made.quantization)
+                paths = {"whole": whole, "smaller": smaller}
                 times = race(
                     paths,
                     batch=batch,
@@ -142,15 +147,19 @@ def judging(
                 )
             return ratio(times["whole"], times["smaller"])
 
-        def judge(smaller: keras.Model) -> dict[str, float]:
-            found = _counted(smaller)
+        def judge(made: Result) -> dict[str, float]:
+            found = {name: float(getattr(made.after, name)) for name in _COUNTED}
             if names:
-                found |= _shares(evaluate(smaller, data.validation), names)
+                answers = made.model
+                if made.quantization is not None:
+                    answers = fake_quantized(answers, made.quantization)
+                found |= _shares(evaluate(answers, data.validation), names)
             if "latency" in objectives:
-                found["latency"] = 1.0 if smaller is model else latency(smaller)
+                found["latency"] = 1.0 if made.model is model else latency(made)
             return {name: found[name] for name in objectives}
 
-        yield judge, judge(model)
+        cost = measure(model)
+        yield judge, judge(Result(model, cost, cost))
 
 
 def told(objective: str, value: float, whole: Mapping[str, float]) -> str:
@@ -160,11 +169,6 @@ def told(objective: str, value: float, whole: Mapping[str, float]) -> str:
     if maximised(objective):
         return f"{value:.1%}"
     return f"{value / whole[objective]:.1%}" if whole[objective] else f"{value:g}"
-
-
-def _counted(model: keras.Model) -> dict[str, float]:
-    cost = measure(model)
-    return {name: float(getattr(cost, name)) for name in ("macs", "parameters", "bytes")}
 
 
 def _shares(found: Metrics, names: Sequence[str]) -> dict[str, float]:

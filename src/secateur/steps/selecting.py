@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # The share of the epochs after which the choice is made; the others train what was chosen.
-_CHOOSING = 0.6
+_CHOOSING = 0.4
 
 
 @dataclass

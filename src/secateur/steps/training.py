@@ -315,7 +315,9 @@ def _compile(
         warmup_target=learning_rate if warm else None,
         warmup_steps=warm,
     )
-    metric = "accuracy" if data.contract.task == "classification" else "mae"
+    metric: Any = "accuracy" if data.contract.task == "classification" else "mae"
+    if isinstance(loss, keras.losses.BinaryCrossentropy) and loss.from_logits:
+        metric = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
     model.compile(
         optimizer=make(schedule),
         loss=loss,

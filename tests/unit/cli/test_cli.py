@@ -256,6 +256,18 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(bad, secateur, photos, m
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_name_that_is_too_long_is_one_clear_line(secateur, table, tmp_path):
+    name = tmp_path / ("x" * 300)
+    for words in (
+        ("inspect", name),
+        ("check", table, "--contract", name),
+        ("score", name, table, tmp_path / "out"),
+        ("init", name, "--target", "late"),
+    ):
+        code, _, told = secateur(*words)
+        assert (code, "File name too long" in one_line(told)) == (2, True)
+
+
 def test_a_disk_that_fills_up_is_one_clear_line(secateur, photos, tmp_path, monkeypatch):
     import errno
 

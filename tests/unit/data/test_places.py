@@ -14,7 +14,7 @@ from PIL import Image
 
 from secateur.data.contract import ImageSpec
 from secateur.data.images import load_image
-from secateur.data.places import Place, absolute, at, failure, find_files, open_stream
+from secateur.data.places import Place, absolute, at, failure, find_files, open_stream, shown
 from secateur.data.read import read
 from secateur.data.sources import find_parts, names_of, stream
 from secateur.errors import DataError, SecateurError, StoreError
@@ -178,6 +178,40 @@ def test_credentials_in_an_address_are_refused_and_not_repeated():
         error = refused(address)
         assert "credentials" in error.what
         assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize("sign", ["/", "?", "#", "[", "@", ":", "?a=", "/../", "//"])
+def test_credentials_of_any_signs_are_refused_and_not_repeated(sign):
+    for address in (f"s3://k:se{sign}cret@bucket/x?region=eu", f"sftp://k:1{sign}cret@bucket/x"):
+        error = refused(address)
+        assert "credentials" in error.what
+        assert error.where == f"{address[: address.index(':')]}://bucket/x"
+        assert shown(address) == error.where
+
+
+def test_names_may_hold_what_parts_credentials_from_a_host(memory):
+    memory.pipe("/m/at 12:00/a.csv", b"a\n1\n")
+    memory.pipe("/m/me@corp/b.csv", b"a\n1\n")
+    assert paths("memory://m/at 12:00") == ["a.csv"]
+    assert paths("memory://m/me@corp/b.csv") == ["b.csv"]
+    assert paths("memory://m") == ["at 12:00/a.csv", "me@corp/b.csv"]
+
+
+def test_an_address_that_cannot_be_parsed(memory):
+    for address in ("s3://bu[ck/x", "hdfs://[x/y", "file://[x/y"):
+        assert "Cannot parse URI" in refused(address).what
+    assert refused("memory://[x/y").what == "there is no such file or folder."
+
+
+def test_options_are_not_shown_by_errors(memory):
+    memory.pipe("/m/a.odd", b"")
+    for address in ("memory://m/*.csv?k=secret", "memory://m/a.odd?k=secret"):
+        assert "secret" not in str(refused(address))
+
+
+def test_a_path_that_no_file_can_have(tmp_path):
+    error = refused(tmp_path / ("x" * 300))
+    assert (error.what, bool(error.mend)) == ("it cannot be read: File name too long.", True)
 
 
 def test_a_store_that_cannot_be_reached(s3, monkeypatch):

@@ -4,6 +4,8 @@ import gzip
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from secateur.data.read import read
@@ -113,6 +115,27 @@ def test_bad_sources_are_named(tmp_path):
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"x,y\n1,a\n" * 999)[:-9])
     with pytest.raises(DataError, match=r"t.csv.gz: the file cannot be read"):
         read(tmp_path / "t.csv.gz", target="y")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "memory"])
+def test_text_that_is_not_utf8_is_named(tmp_path, ending):
+    cells = [b"red"] * 99 + [b"\xff"]
+    note = pa.Array.from_buffers(pa.string(), 100, pa.array(cells, pa.binary()).buffers())
+    table = pa.table({"note": note, "y": ["a", "b"] * 50})
+    source = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        pq.write_table(table, source)
+    elif ending == "arrow":
+        with pa.ipc.new_file(source, table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(DataError, match=r"column note, row 99: b'\\xff' is not UTF-8.*anew"):
+        read(table if ending == "memory" else source, target="y")
+
+
+def test_a_group_has_to_be_a_word(tmp_path):
+    table = pa.table({"x": range(100), "y": ["a", "b"] * 50, "who": [[i] for i in range(100)]})
+    with pytest.raises(DataError, match="group who: rows cannot be grouped by a column of list"):
+        read(table, target="y", group="who")
 
 
 def test_a_full_disk_is_said(tmp_path, monkeypatch):

@@ -52,6 +52,14 @@ def test_a_model_and_a_function_give_the_same():
     assert (of_model.rows, of_model.accuracy) == (11, 1.0)
 
 
+def test_one_logit_is_taken_for_one():
+    inputs = keras.Input((1,))
+    logits = keras.Model(inputs, layers.Dense(1)(inputs))
+    logits.set_weights([np.array([[0.2]]), np.array([-0.1])])
+    found = evaluate(logits, split(11))
+    assert (found.accuracy, found.auc) == (1.0, 1.0)
+
+
 def test_every_row_is_seen_once_and_in_order():
     truth, outputs = predict(lambda x: x, split(10), batch_size=3)
     np.testing.assert_allclose(outputs[:, 0], np.linspace(0, 1, 10), rtol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from secateur.errors import DataError
-from secateur.graph.observe import observe
+from secateur.graph.observe import loss_for, observe
 from secateur.graph.trace import trace
 from zoo import inputs_of, model_of
 
@@ -42,3 +42,19 @@ def test_observing_moves_nothing_and_repeats_exactly():
 def test_gradients_need_data():
     with pytest.raises(DataError, match="needs data with labels"):
         observe(trace(model_of("dense")), needs={"taylor"})
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "logits"),
+    [
+        (2, None, True),
+        (2, "softmax", False),
+        (2, "sigmoid", False),
+        (1, None, True),
+        (1, "sigmoid", False),
+    ],
+)
+def test_the_loss_takes_probabilities_for_what_they_are(units, activation, logits):
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Dense(units, activation=activation)(inputs))
+    assert loss_for(model, np.array([0, 1])).from_logits is logits

@@ -114,12 +114,12 @@ def test_the_seed_is_that_of_the_steps(home):
 
 
 def test_a_runtime_that_fails_is_told_and_the_others_are_kept(home, monkeypatch):
-    def refuse(result, runtime, folder, write=contender.written):
+    def refuse(model, runtime, folder, quantization, write=contender.write_for):
         if runtime == "litert":
             raise ModelError("no such operation.", where="lstm", mend="Use ONNX Runtime.")
-        return write(result, runtime, folder)
+        return write(model, runtime, folder, quantization)
 
-    monkeypatch.setattr(contender, "written", refuse)
+    monkeypatch.setattr(contender, "write_for", refuse)
     trial = compete(order(home, "partly", runtimes=("litert", "onnxruntime")))
     bad, good = trial.written
     assert bad.failure == "lstm: no such operation. Use ONNX Runtime."
@@ -293,7 +293,7 @@ def test_files_are_timed_against_the_baseline_and_not_twice(exported, monkeypatc
     def never(*given, **more):
         raise AssertionError("measured twice")
 
-    monkeypatch.setattr(timing, "race", never)
+    monkeypatch.setattr(timing, "race_apart", never)
     monkeypatch.setattr(timing, "peak_memory", never)
     again = timing.measured(trials, "baseline", ["onnxruntime"], asked, folder, said.append)
     assert again == found

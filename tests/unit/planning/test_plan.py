@@ -36,6 +36,19 @@ def test_widths_are_rounded(model):
         assert (entry.units - len(entry.remove)) % 8 == 0
 
 
+@pytest.mark.parametrize("widths", [(48, 32, 64), (64, 64, 64), (32, 32)])
+@pytest.mark.parametrize("budget", [0.5, 0.25])
+def test_little_of_the_budget_is_left_where_chunks_are_large(widths, budget):
+    x = inputs = keras.Input((16,))
+    for units in widths:
+        x = layers.Dense(units, "relu", kernel_initializer=keras.initializers.HeNormal(seed=units))(
+            x
+        )
+    made = planned(keras.Model(inputs, layers.Dense(2)(x)), macs=budget, by="l2")
+    left = made.after["macs"] / made.before["macs"]
+    assert 0.95 * budget < left <= budget
+
+
 def test_local_takes_the_same_share_of_each(model):
     made = planned(model, ratio=0.5, scope="local", round_to=1)
     assert {len(entry.remove) / entry.units for entry in made.cuts} == {0.5}

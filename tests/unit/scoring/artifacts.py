@@ -45,7 +45,8 @@ def write_artifact(folder, contract, *, seed=0):
     ((name, (shape, dtype)),) = contract.inputs().items()
     units = len(contract.classes) or 1
     kernel = weights(int(np.prod(shape)), units, seed)
-    kind = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}[dtype]
+    kinds = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int32": TensorProto.INT32}
+    kind = kinds[dtype]
     nodes = [
         helper.make_node("Cast", [name], ["number"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["number"], ["flat"]),

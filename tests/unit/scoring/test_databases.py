@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,19 @@ def test_a_password_is_never_shown():
         find_parts(hidden)
     assert "secret" not in str(caught.value)
     assert "Connection refused" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "secret", ["se%cret", "p[secret", "p/secret", "p#secret", "p?secret", "p@secret"]
+)
+@pytest.mark.parametrize("form", ["me:{}@127.0.0.1:9/x", "127.0.0.1:9/x?user=me&secret={}"])
+def test_a_password_of_any_signs_is_never_shown(secret, form):
+    pytest.importorskip("adbc_driver_postgresql", reason="the extra `databases` is not installed")
+    hidden = Query(f"postgresql://{form.format(secret)}", "SELECT 1 AS a", "a")
+    with pytest.raises(SecateurError) as caught:
+        find_parts(hidden)
+    told = "".join(traceback.format_exception(caught.value)) + f"{hidden} {hidden!r}"
+    assert "cret" not in told
 
 
 def _binaries():

@@ -56,6 +56,13 @@ def test_other_job(out, field):
     assert refused(out, f"another job: its {field} is", other) == str(out)
 
 
+def test_a_folder_that_cannot_be(out, tmp_path):
+    refused(tmp_path / ("x" * 300), "cannot be used: File name too long")
+    refused(out / "ledger.jsonl" / "x", "cannot be written .Not a directory")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    refused(tmp_path / "loop", "cannot be written .File exists")
+
+
 def test_other_columns(out):
     refused(out, r'its keys is \["id"\], and now it is \[\]', JOB.model_copy(update={"keys": ()}))
     refused(out, "its probability is true", JOB.model_copy(update={"probability": "all"}))

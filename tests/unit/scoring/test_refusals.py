@@ -25,8 +25,9 @@ from unit.scoring.artifacts import (
 
 def test_job_that_is_wrong_leaves_no_output(artifact, tmp_path):
     write_parquet_files(tmp_path / "data", [10])
-    bare = tmp_path / "bare"
+    bare, loop = tmp_path / "bare", tmp_path / "loop"
     bare.mkdir()
+    loop.symlink_to(loop)
     cases = [
         ({"source": tmp_path / "absent"}, DataError, "no such file or folder"),
         ({"source": bare}, DataError, "the folder is empty"),
@@ -37,6 +38,10 @@ def test_job_that_is_wrong_leaves_no_output(artifact, tmp_path):
         ({"batch_rows": 0}, SecateurError, "`batch_rows` is 0"),
         ({"max_bad": 2}, SecateurError, "`max_bad` is 2"),
         ({"engine": "cluster"}, SecateurError, "no engine 'cluster'"),
+        ({"source": tmp_path / ("x" * 300)}, DataError, "File name too long"),
+        ({"source": loop}, DataError, "no such file or folder"),
+        ({"out": tmp_path / ("x" * 300)}, OutputError, "File name too long"),
+        ({"out": loop}, OutputError, "cannot be written"),
         ({"out": tmp_path / "data"}, OutputError, "inside the source"),
         ({"out": tmp_path / "data" / "deep"}, OutputError, "inside the source"),
     ]
@@ -47,6 +52,12 @@ def test_job_that_is_wrong_leaves_no_output(artifact, tmp_path):
             score(values.pop("artifact"), values.pop("source"), values.pop("out"), **values)
         assert not (tmp_path / "out").exists()
         assert os.listdir(tmp_path / "data") == ["data-000.parquet"]
+
+
+def test_a_store_as_the_output_is_shown_without_its_password(artifact, tmp_path):
+    with pytest.raises(OutputError, match="not to a store") as caught:
+        score(artifact, tmp_path, "s3://me:se/cret@bucket/x?region=eu")
+    assert caught.value.where == "s3://bucket/x"
 
 
 def test_source_of_which_nothing_can_be_read(artifact, tmp_path):

@@ -1,13 +1,14 @@
 """A file appears whole, or not at all."""
 
 import errno
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from secateur.errors import OutputError
-from secateur.scoring.sink import Sink
+from secateur.scoring.sink import Sink, cannot_write
 
 TABLE = pa.table({"row": [1, 2, 3], "word": pa.array(["a", "b", "a"]).dictionary_encode()})
 
@@ -60,3 +61,21 @@ def test_full_disk(tmp_path, monkeypatch, method):
         sink.write(TABLE)
     assert caught.value.where == str(tmp_path / "s.parquet")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "mend"),
+    [
+        (errno.ENOSPC, "Make room on the disk"),
+        (errno.EDQUOT, "Make room on the disk"),
+        (errno.EACCES, "Name a folder that can be written"),
+        (errno.EROFS, "Name a folder that can be written"),
+        (errno.ENOENT, "Name a folder that can be made"),
+        (errno.ENOTDIR, "Name a folder that can be made"),
+        (errno.EIO, "Check the disk"),
+    ],
+)
+def test_the_mend_is_of_the_error(tmp_path, code, mend):
+    error = cannot_write(tmp_path, OSError(code, os.strerror(code)))
+    assert error.mend.startswith(mend)
+    assert os.strerror(code) in error.what

@@ -10,7 +10,8 @@ from PIL import Image
 
 from secateur.errors import ArtifactError, ModelError, OutputError
 from secateur.formats.archive import pack
-from secateur.formats.artifact import Artifact
+from secateur.formats.artifact import QUANTIZATION, Artifact, entry_for, files_of
+from secateur.formats.grids import Quantization
 from secateur.formats.predictor import Predictor
 from secateur.scoring import score as scoring
 from secateur.scoring import tune
@@ -24,6 +25,7 @@ from unit.scoring.artifacts import (
     image_contract,
     numbers,
     scores,
+    table_contract,
     write_artifact,
     write_parquet_files,
 )
@@ -121,6 +123,20 @@ def test_what_is_hardly_faster_is_not_taken(artifact, tmp_path, monkeypatch, qui
         "onnxruntime",
         None,
     )
+
+
+@pytest.mark.parametrize(("mode", "asked"), [("dynamic", False), ("static", True)])
+def test_openvino_is_not_tried_on_ranges_that_are_found_at_each_call(
+    tmp_path, monkeypatch, quick, mode, asked
+):
+    pytest.importorskip("openvino")
+    made = write_artifact(tmp_path / "artifact", table_contract(keys=("id",)))
+    (made.path / QUANTIZATION).write_text(Quantization(mode=mode).to_json())
+    files = tuple(entry_for(made.path, file) for file in files_of(made.path))
+    made.manifest.model_copy(update={"files": files}).save(made.path / "manifest.json")
+    write_parquet_files(tmp_path / "data", [5000])
+    tally = score(made.path, tmp_path / "data", tmp_path / "out", runtime="auto")
+    assert ("openvino" in {trial.runtime for trial in tally.tried}) is asked
 
 
 @pytest.mark.parametrize("rows", [1, 70])

@@ -130,6 +130,7 @@ def test_a_picture_of_too_many_pixels_or_bytes_is_refused(run, tmp_path):
         ("", {"Host": "127.0.0.1"}),
         ("image", {"Origin": "http://evil.example"}),
         ("image", {"Origin": "null"}),
+        ("image", {"Origin": "http://["}),
         ("row", {}),
         ("../image", {}),
         ("image/more", {}),
@@ -138,6 +139,13 @@ def test_a_picture_of_too_many_pixels_or_bytes_is_refused(run, tmp_path):
 def test_a_request_from_elsewhere_finds_nothing(page, action, headers):
     body = None if action == "" else png(np.zeros((4, 4, 3), np.uint8))
     assert ask(page.url, action, body, **headers)[0].status == 404
+
+
+def test_a_target_that_is_no_address_finds_nothing(page):
+    parts = urlsplit(page.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as line:
+        line.sendall(f"GET http://[ HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        assert b" 404 " in line.recv(100)
 
 
 def test_without_the_token_there_is_nothing(page, run):
@@ -150,7 +158,8 @@ def test_without_the_token_there_is_nothing(page, run):
 
 def test_a_length_that_is_missing_or_no_number_is_refused(page):
     parts = urlsplit(page.url)
-    for header in ("", "Content-Length: -5\r\n", "Content-Length: many\r\n"):
+    for said in (None, "-5", "many", "9" * 5000):
+        header = "" if said is None else f"Content-Length: {said}\r\n"
         line = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
         line.connect()
         line.sock.sendall(
@@ -235,6 +244,26 @@ def test_the_form_starts_with_a_row_that_is_good():
     ].tolist() == [[0]]
     with pytest.raises(DataError, match="column built"):
         encoded(contract, {**{o.name: o.value for o in made}, "built": "soon"})
+
+
+def test_a_value_may_be_empty_where_scoring_fills_it():
+    columns = [
+        NumericColumn(name="a", low=0, high=9, mean=4, std=1),
+        CategoricalColumn(name="b", vocabulary=("Graz", "Linz")),
+        BooleanColumn(name="c"),
+        DatetimeColumn(name="d", low="1990-01-01T00:00:00", high="2020-05-01T12:30:00"),
+    ]
+    for column in columns:
+        for nullable in (False, True):
+            for gaps, required in (("fill", False), ("quarantine", True), (None, not nullable)):
+                one = column.model_copy(update={"nullable": nullable, "gaps": gaps})
+                contract = Contract(kind="table", columns=(one,), target=Target(name="y"))
+                assert fields(contract)[0].required == required
+                if required:
+                    with pytest.raises(DataError, match="the value is missing"):
+                        encoded(contract, {one.name: ""})
+                else:
+                    encoded(contract, {one.name: ""})
 
 
 def test_sequences_have_no_page(tmp_path):

@@ -17,12 +17,14 @@ from secateur.errors import (
     PlanError,
 )
 from secateur.evaluation.evaluate import evaluate
+from secateur.formats.fake import fake_quantized
 from secateur.graph.trace import trace
 from secateur.graph.weights import to_numpy
 from secateur.steps.explore import explore
 from secateur.steps.explored import Explored, Tried
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
+from secateur.steps.quantize import Quantize
 from unit.steps import exploring
 from unit.steps.exploring import build, made_data, made_model
 from zoo import writes_files
@@ -314,6 +316,24 @@ def test_latency_is_a_share_of_the_whole_model(model, data):
     assert 0.05 < values["latency"] < 20
     assert values["bytes"] == 4 * values["parameters"]
     assert 0 <= values["auc"] <= 1
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a folder"])
+def test_what_is_quantized_is_judged_and_kept_so(model, data, tmp_path, kept):
+    def either(trial):
+        return Quantize() if trial.suggest_categorical("int8", [True]) else Prune(macs=0.5)
+
+    study = tmp_path / "search.journal" if kept == "in a folder" else None
+    found = explore(model, data, either, trials=1, objectives=("bytes", "accuracy"), study=study)
+    alone = Quantize()(model, data)
+    best = found.best()
+    assert best.values["bytes"] == alone.after.bytes < 0.5 * found.whole["bytes"]
+    grids = found.quantization(best)
+    assert grids == alone.quantization
+    rounded = fake_quantized(found.model(best), grids)
+    assert evaluate(rounded, data.validation).accuracy == best.values["accuracy"]
+    if study is not None:
+        assert files(tmp_path / "search") == ["trial-0001.grids.json", "trial-0001.keras"]
 
 
 def tried(number, accuracy, macs):

@@ -44,6 +44,19 @@ NEARER = """dense residual concatenation volume u_net attention grouped_query_at
     depthwise_in_time einsum convnext time_distributed sequence""".split()  # noqa: SIM905
 
 
+def test_rows_that_are_no_numbers_leave_the_model_as_cut():
+    x = inputs = keras.Input((6,))
+    x = layers.BatchNormalization()(layers.Dense(16)(layers.Dense(16, "relu")(x)))
+    model = keras.Model(inputs, layers.Dense(3)(layers.ReLU()(x)))
+    smaller, made = cut_of(model)
+    rows = inputs_of(model, 64)
+    rows[5] = np.nan
+    healed, (*_, entry) = heal(smaller, model, made, rows)
+    assert "not all that the model gives" in entry.done
+    for one, other in zip(healed.weights, smaller.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+
+
 @pytest.mark.parametrize("name", NEARER)
 def test_a_healed_model_is_nearer_to_the_original_on_rows_not_seen(name):
     model = model_of(name)
@@ -130,7 +143,7 @@ def test_inputs_that_are_not_finite_leave_a_layer_as_cut():
     hidden = layers.Dense(8, name="hidden")
     model = keras.Model(i, layers.Dense(3)(keras.ops.log(hidden(i))))
     smaller, made = cut_of(model)
-    healed, (entry,) = heal(smaller, model, made, inputs_of(model, 64))
+    healed, (entry, _) = heal(smaller, model, made, inputs_of(model, 64))
     assert entry.done == "left as cut: not all that it reads and gives is finite"
     for old, new in zip(smaller.weights, healed.weights, strict=True):
         np.testing.assert_array_equal(np.array(old), np.array(new))

@@ -5,6 +5,7 @@ import sys
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 
@@ -306,6 +307,23 @@ def test_data_that_cannot_calibrate_is_refused():
         Quantize()(model, (1, 2))
     with pytest.raises(PlanError, match="no layer 'nobody'"):
         Quantize(keep=("nobody",))(model, data)
+
+
+def test_inputs_are_told_apart_by_their_names():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(200, 3)), columns=list("abc"))
+    frame["d"], frame["e"] = rng.choice(["x", "y"], 200), rng.choice(["p", "q"], 200)
+    frame["late"] = np.where(frame.a > 0, "yes", "no")
+    numeric = keras.Input((3,), name="numeric")
+    categorical = keras.Input((2,), dtype="int32", name="categorical")
+    embedded = layers.Flatten()(layers.Embedding(4, 2)(categorical))
+    both = layers.Dense(8, activation="relu")(layers.Concatenate()([numeric, embedded]))
+    outputs = layers.Dense(2, activation="softmax")(both)
+    # Their names are not in this order.
+    model = keras.Model([numeric, categorical], outputs)
+    result = Quantize()(model, read(frame, target="late"))
+    assert result.quantization is not None
+    assert result.quantization.activations
 
 
 def test_a_quantization_of_another_model_is_refused(tmp_path):

@@ -6,6 +6,7 @@ from keras import layers
 from secateur.data.contract import Contract, NumericColumn, Target
 from secateur.data.dataset import Dataset
 from secateur.errors import DataError, ModelError, OutputError, RecipeError
+from secateur.evaluation.evaluate import evaluate
 from secateur.graph.trace import trace
 from secateur.steps.masking import Masking
 from secateur.steps.regularize import Regularize
@@ -235,3 +236,15 @@ def test_verbose_tells_of_every_epoch(capfd):
     told = capfd.readouterr().err
     assert "epoch 2 of 2" in told
     assert "validation" in told
+
+
+def test_the_accuracy_of_one_logit_is_that_of_its_sign():
+    data = dataset()
+    inputs = keras.Input((4,))
+    near = layers.Dense(1, kernel_initializer=keras.initializers.Constant(0.05))
+    trained, curve = fit(
+        keras.Model(inputs, near(inputs)), data, epochs=1, learning_rate=1e-9, batch_size=32
+    )
+    found = evaluate(trained, data.validation).accuracy
+    assert curve.metrics["val_accuracy"][0] == pytest.approx(found)
+    assert found > 0.9
