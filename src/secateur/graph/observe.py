@@ -18,6 +18,7 @@ from keras import tree
 from secateur.errors import DataError, ModelError, PlanError
 from secateur.graph.activations import Activations, gather
 from secateur.graph.ending import ending
+from secateur.graph.given import arrays_of, labels_of
 from secateur.graph.graph import Graph
 from secateur.graph.moments import Moments
 from secateur.graph.randomness import own_randomness
@@ -73,7 +74,8 @@ def observe(
     Args:
         graph: a traced model; the model is not changed.
         data: a tuple of inputs and labels, as `Split.sample` returns them, or inputs alone where
-            no labels are needed. Labels are class codes (integers) or, for regression, floats.
+            no labels are needed. Labels are class codes (integers, or truth) or, for regression,
+            floats.
         needs: any of
 
             - `weights`, which are always there;
@@ -92,7 +94,8 @@ def observe(
     Raises:
         PlanError: nothing of that name can be gathered.
         DataError: data or labels are needed and there are none, or the model takes others.
-        ModelError: a gradient or an activation is NaN or infinite.
+        ModelError: a gradient or an activation is NaN or infinite, or labels are needed and the
+            model has several outputs.
     """
     unknown = sorted(set(needs) - set(NAMES))
     if unknown:
@@ -108,6 +111,9 @@ def observe(
     labelled = [name for name in FROM_LABELS if name in needs]
     if x is None or (labelled and y is None):
         _refuse(labelled, [name for name in FROM_INPUTS if name in needs])
+    # An array for each input tells of another shape before Keras does.
+    arrays_of(graph.model, x)
+    y = labels_of(graph.model, x, y) if labelled else None
     activations, moments = None, None
     if set(needs) & set(FROM_INPUTS):
         activations, moments = gather(graph, x, moments="moments" in needs, seed=seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from keras import tree
 
 from secateur.graph.functional import functional_of
+from secateur.graph.given import arrays_of
 from secateur.graph.graph import Graph
 from secateur.graph.rule import Move
 from secateur.graph.sweep import Call, Value, mapped
@@ -105,11 +105,10 @@ def _for_batch(call: Call, operation: Any, rows: int) -> Any:
 
 
 def flat_inputs(model: keras.Model, x: Any) -> list[np.ndarray]:
-    """Return a model's inputs as a list, in the order of `model.inputs`."""
-    if isinstance(x, Mapping):
-        names = [tensor.name for tensor in model.inputs]
-        arrays = [x[name] for name in names] if set(names) <= set(x) else list(x.values())
-    else:
-        arrays = list(x) if isinstance(x, (list, tuple)) else [x]
-    pairs = zip(arrays, model.inputs, strict=True)
+    """Return a model's inputs as a list, in the order of `model.inputs`.
+
+    Raises:
+        DataError: the model takes others.
+    """
+    pairs = zip(arrays_of(model, x), model.inputs, strict=True)
     return [np.asarray(a).astype(object if t.dtype == "string" else t.dtype) for a, t in pairs]

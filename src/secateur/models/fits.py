@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from secateur.errors import ModelError
+from secateur.graph.given import Shape, alike, shown
 
 if TYPE_CHECKING:
     from secateur.data.contract import Contract
-
-Shape = tuple[int | None, ...]
 
 
 def check_fits(model: keras.Model, contract: Contract, *, where: str | Path | None = None) -> None:
@@ -27,12 +26,8 @@ def check_fits(model: keras.Model, contract: Contract, *, where: str | Path | No
     Raises:
         ModelError: a shape differs; both are named.
     """
-    try:
-        _check_inputs(model, contract)
-        _check_output(model, contract)
-    except ModelError as error:
-        error.where = str(where or model.name)
-        raise
+    check_inputs(model, contract, where=where)
+    check_output(model, contract, where=where)
 
 
 def image_size(model: keras.Model) -> tuple[int, int, str] | None:
@@ -46,18 +41,30 @@ def image_size(model: keras.Model) -> tuple[int, int, str] | None:
     return height, width, "L" if channels == 1 else "RGB"
 
 
-def _check_inputs(model: keras.Model, contract: Contract) -> None:
+def check_inputs(
+    model: keras.Model, contract: Contract, *, where: str | Path | None = None
+) -> None:
+    """Check that a model takes what the contract's data gives, whatever comes of it.
+
+    The arguments are those of `check_fits`.
+
+    Raises:
+        ModelError: it does not.
+    """
+    where = where or model.name
     wanted = {name: shape for name, (shape, _) in contract.inputs().items()}
     tensors: list[Any] = list(model.inputs or ())
     if not tensors:
         raise ModelError(
             "the model has no fixed inputs.",
+            where=where,
             mend="Give it a keras.Input, or call it once on a batch.",
         )
     if len(tensors) != len(wanted):
         raise ModelError(
             f"the model takes {_names([each.name for each in tensors])}, the data gives "
             f"{_names(wanted)}.",
+            where=where,
             mend="Use `build: default` to see a model that fits, or change the columns.",
         )
     if len(wanted) == 1:
@@ -68,23 +75,36 @@ def _check_inputs(model: keras.Model, contract: Contract) -> None:
         if missing:
             raise ModelError(
                 f"the model has no input named {_names(missing)}; it has {_names(by_name)}.",
+                where=where,
                 mend="Name the model's keras.Input layers as the data's inputs.",
             )
         pairs = [(by_name[name], name, shape) for name, shape in wanted.items()]
     for tensor, name, shape in pairs:
-        if not _matches(_shape(tensor), shape):
+        if not alike(_shape(tensor), shape):
             raise ModelError(
-                f"the model takes samples of shape {_show(_shape(tensor))}, the data gives "
-                f"{_show(shape)} for the input {name!r}.",
+                f"the model takes samples of shape {shown(_shape(tensor))}, the data gives "
+                f"{shown(shape)} for the input {name!r}.",
+                where=where,
                 mend=_mend(_shape(tensor), shape),
             )
 
 
-def _check_output(model: keras.Model, contract: Contract) -> None:
+def check_output(
+    model: keras.Model, contract: Contract, *, where: str | Path | None = None
+) -> None:
+    """Check that a model gives what the contract's target needs.
+
+    The arguments are those of `check_fits`.
+
+    Raises:
+        ModelError: it does not.
+    """
+    where = where or model.name
     outputs = list(model.outputs or ())
     if len(outputs) != 1:
         raise ModelError(
             f"the model has {len(outputs)} outputs; it needs one.",
+            where=where,
             mend="Make a model that ends at the output to be predicted.",
         )
     shape = _shape(outputs[0])
@@ -96,20 +116,15 @@ def _check_output(model: keras.Model, contract: Contract) -> None:
         what = f"{count} classes"
     if shape not in allowed:
         raise ModelError(
-            f"the model gives outputs of shape {_show(shape)}, the target is {what}, which needs "
-            f"{' or '.join(_show(each) for each in allowed)}.",
+            f"the model gives outputs of shape {shown(shape)}, the target is {what}, which needs "
+            f"{' or '.join(shown(each) for each in allowed)}.",
+            where=where,
             mend="Check that the data has the classes that the model was trained on.",
         )
 
 
 def _shape(tensor: keras.KerasTensor) -> Shape:
     return tuple(tensor.shape[1:])
-
-
-def _matches(model: Shape, data: Shape) -> bool:
-    return len(model) == len(data) and all(
-        one is None or one == other for one, other in zip(model, data, strict=True)
-    )
 
 
 def _mend(model: Shape, data: Shape) -> str:
@@ -122,7 +137,3 @@ def _mend(model: Shape, data: Shape) -> str:
 
 def _names(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
-
-
-def _show(shape: Shape) -> str:
-    return "(" + ", ".join("any" if each is None else str(each) for each in shape) + ")"

@@ -3,36 +3,87 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from secateur.errors import DataError, PlanError
+from secateur.graph.functional import functional_of, laid_out
+from secateur.models.fits import check_inputs, check_output
+from secateur.planning.options import KINDS
+from secateur.steps.healing import LEAST_SAMPLES
+
+if TYPE_CHECKING:
+    import keras
+
+    from secateur.data.dataset import Dataset
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "r2")
 SMALLEST = ("macs", "params", "bytes", "latency")
 # What a search within `max_drop` alone looks at.
 SEARCH = ("metric", "smallest", "trials")
+# What says how a step trains, and does nothing where it does not train.
+TRAINING = ("batch_size", "learning_rate", "patience", "class_weights", "augment")
 
 
-def check_dataset(data: Any, what: str, step: str) -> None:
-    """Refuse what is no `Dataset`.
+def check_dataset(
+    data: Any, what: str, step: str, model: keras.Model, *, labels: bool = False
+) -> None:
+    """Refuse what is no `Dataset`, and one that the model does not fit.
 
     Args:
         data: what was given.
         what: what is done with the training rows, for the error: "ranges are taken from".
         step: the name of the step.
+        model: what the rows are for.
+        labels: whether what the model gives is compared with labels.
 
     Raises:
         DataError: it is none.
+        ModelError: the model takes rows of another shape, or, where labels are looked at, does not
+            give what they need; or it cannot be followed.
     """
     if not hasattr(getattr(data, "train", None), "sample"):
         raise DataError(
             f"{what} the training rows of a Dataset, received {type(data).__name__}.",
             where=step,
             mend="Read it first: secateur.read((x, y)).",
+        )
+    followed = functional_of(laid_out(model))
+    # The arguments of a call have no names to tell several inputs apart by.
+    if followed is model or len(followed.inputs) == 1:
+        check_inputs(followed, data.contract, where=model.name)
+    if labels:
+        check_output(followed, data.contract, where=model.name)
+
+
+def check_healing(model: keras.Model, data: Dataset, samples: int, step: str) -> None:
+    """Refuse before a training what `heal` would refuse after it.
+
+    Args:
+        model: what is trained, cut and healed.
+        data: healing sees training rows of it.
+        samples: how many rows it sees at most.
+        step: the name of the step.
+
+    Raises:
+        DataError: there are too few rows, or the model takes so many at a time and no others.
+    """
+    rows = min(samples, data.train.rows)
+    if rows < LEAST_SAMPLES:
+        raise DataError(
+            f"healing needs at least {LEAST_SAMPLES} training rows, and would see {rows}.",
+            where=step,
+            mend="Give more rows or samples, or switch healing off: heal=False.",
+        )
+    fixed = {tensor.shape[0] for tensor in functional_of(laid_out(model)).inputs} - {None, rows}
+    if fixed:
+        raise DataError(
+            f"the model takes {min(fixed)} rows at a time, and healing would see {rows}.",
+            where=step,
+            mend="Build the model without a fixed batch size, or switch healing off: heal=False.",
         )
 
 
@@ -64,6 +115,77 @@ def check_flags(step: str, **given: Any) -> None:
                 where=f"{step}.{name}",
                 mend="Give one of them.",
             )
+
+
+def check_positive(step: str, **given: Any) -> None:
+    """Refuse what is no number above zero.
+
+    Raises:
+        PlanError: naming it.
+    """
+    for name, value in given.items():
+        if not is_number(value) or value <= 0:
+            raise PlanError(
+                f"{name} must be a number above 0, received {value!r}.",
+                where=f"{step}.{name}",
+                mend="Give such a number.",
+            )
+
+
+def check_mappings(step: str, **given: Any) -> None:
+    """Refuse what neither switches something on or off, nor says how it is to be.
+
+    Raises:
+        PlanError: naming it.
+    """
+    for name, value in given.items():
+        if not isinstance(value, (bool, Mapping)):
+            raise PlanError(
+                f"{name} must be True, False or a mapping, received {value!r}.",
+                where=f"{step}.{name}",
+                mend="Give True for what is usual, or a mapping of options.",
+            )
+
+
+def check_kinds(step: str, kinds: Any) -> None:
+    """Refuse what is no tuple of kinds of units; `None` leaves them to the plan.
+
+    Raises:
+        PlanError: it is none.
+    """
+    if kinds is None:
+        return
+    if not isinstance(kinds, (tuple, list)) or not kinds or any(k not in KINDS for k in kinds):
+        raise PlanError(
+            f"kinds cannot be {kinds!r}.", where=step, mend=f"Kinds are {', '.join(KINDS)}."
+        )
+
+
+def check_trained(step: Any, name: str) -> None:
+    """Refuse what a step says of its training and `fit` can do nothing with, epochs aside.
+
+    Args:
+        step: a dataclass that has the arguments of `fit`; it may lack `patience`.
+        name: the name of the step.
+
+    Raises:
+        PlanError: naming it.
+    """
+    counts = {"batch_size": step.batch_size, "patience": getattr(step, "patience", None)}
+    check_whole(name, 1, **{key: value for key, value in counts.items() if value is not None})
+    check_whole(name, 0, seed=step.seed)
+    check_positive(name, learning_rate=step.learning_rate)
+    check_flags(name, resume=step.resume, verbose=step.verbose)
+    ways = {"class_weights": step.class_weights, "augment": step.augment}
+    check_mappings(name, **{key: value for key, value in ways.items() if value is not None})
+    check_idle(
+        step,
+        name,
+        ("resume",),
+        "goes on from a checkpoint, and no folder is named",
+        "give checkpoint='folder'",
+        idle=step.checkpoint is None,
+    )
 
 
 def is_number(value: Any) -> bool:
@@ -113,6 +235,21 @@ def check_idle(
             )
 
 
+def check_points(step: str, **given: Any) -> None:
+    """Refuse what is no number of points (hundredths); `None` asks for none.
+
+    Raises:
+        PlanError: naming it.
+    """
+    for name, value in given.items():
+        if value is not None and not (is_number(value) and 0 <= value < 100):
+            raise PlanError(
+                f"{name} is in points, from 0 to below 100, received {value!r}.",
+                where=f"{step}.{name}",
+                mend="Use 1.0.",
+            )
+
+
 def check_drop(step: Any, name: str) -> None:
     """Refuse what a search for the smallest model within `max_drop` cannot do, by name.
 
@@ -132,12 +269,7 @@ def check_drop(step: Any, name: str) -> None:
         "give max_drop=1.0 as the budget",
         idle=step.max_drop is None,
     )
-    if step.max_drop is not None and not (is_number(step.max_drop) and 0 <= step.max_drop < 100):
-        raise PlanError(
-            f"max_drop is in points, from 0 to below 100, received {step.max_drop!r}.",
-            where=f"{name}.max_drop",
-            mend="Use 1.0.",
-        )
+    check_points(name, max_drop=step.max_drop)
     for argument, known in (("metric", (None, *METRICS)), ("smallest", SMALLEST)):
         if getattr(step, argument) not in known:
             raise PlanError(

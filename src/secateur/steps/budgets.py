@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING
 from secateur.cost.runtimes import check_runtime
 from secateur.errors import BudgetError, PlanError
 from secateur.planning.criteria import criterion
-from secateur.planning.options import KINDS, budget_of, check_options
+from secateur.planning.options import budget_of, check_options
 from secateur.planning.schedules import schedule, share_at
-from secateur.steps.asked import check_drop, check_flags, check_idle, check_names, check_whole
+from secateur.steps.asked import (
+    check_drop,
+    check_flags,
+    check_idle,
+    check_kinds,
+    check_names,
+    check_whole,
+)
 
 if TYPE_CHECKING:
     from secateur.steps.prune import Prune
@@ -38,7 +45,7 @@ def check(step: Prune) -> None:
         budget_of(**{named[0]: budgets_of(step)[named[0]]})
     criterion(step.by)
     check_options(step.scope, step.round_to, step.floor)
-    _check_kinds(step)
+    check_kinds(STEP, step.kinds)
     check_drop(step, STEP)
     for wrong, name, what, mend in (
         (
@@ -94,16 +101,6 @@ def _check_types(step: Prune) -> None:
             f"rewind must be the path of a model's file, received {type(step.rewind).__name__}.",
             where=f"{STEP}.rewind",
             mend="Save the model early in its training: model.save('early.keras').",
-        )
-
-
-def _check_kinds(step: Prune) -> None:
-    kinds = step.kinds
-    if kinds is None:
-        return
-    if not isinstance(kinds, (tuple, list)) or not kinds or any(k not in KINDS for k in kinds):
-        raise PlanError(
-            f"kinds cannot be {kinds!r}.", where=STEP, mend=f"Kinds are {', '.join(KINDS)}."
         )
 
 

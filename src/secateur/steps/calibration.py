@@ -151,7 +151,7 @@ def method_of(name: str) -> Method:
     Raises:
         PlanError: there is no such method.
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise PlanError(
             f"there is no calibration {name!r}.",
             where="quantize.calibration",

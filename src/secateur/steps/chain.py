@@ -62,9 +62,17 @@ def chain(*steps: Step) -> Chain:
     """Return the step that runs `steps` one after the other.
 
     Raises:
-        RecipeError: there is no step, or one would undo what an earlier one did.
+        RecipeError: there is no step, something is none, or one would undo what an earlier one did.
     """
     if not steps:
         raise RecipeError("a chain needs at least one step.", mend="Add Prune(macs=0.5).")
+    for step in steps:
+        # A class can be called as well, and would take the model for its first argument.
+        if isinstance(step, type) or not callable(step):
+            raise RecipeError(
+                f"a chain takes steps, received {step!r}.",
+                where="chain",
+                mend="Make the step first: Prune(macs=0.5).",
+            )
     check_order(steps)
     return Chain(steps)

@@ -93,9 +93,10 @@ def explore(
         OutputError: the study is of another model, data or objectives, in use, or not writable.
         Exception: whatever `build` or a step raises that is no refusal, with a note of the trial.
     """
-    check_dataset(data, "a search gives its steps", "explore")
-    need_optuna()
     names = check_objectives(objectives)
+    judged = any(map(maximised, names))
+    check_dataset(data, "a search gives its steps", "explore", model, labels=judged)
+    need_optuna()
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise PlanError(
             f"trials must be at least 1, received {trials!r}.", where="explore", mend="Use 50."

@@ -17,9 +17,11 @@ from secateur.planning.ranks import COSTS, Choice
 from secateur.steps.asked import (
     check_dataset,
     check_drop,
+    check_flags,
     check_idle,
     check_names,
     check_whole,
+    is_number,
 )
 from secateur.steps.factorable import subjects_of, told
 from secateur.steps.factors import METHODS, forms_of
@@ -126,13 +128,17 @@ class Factorize:
             PlanError: nothing can be factorized, a pattern matches no layer, or the task does not
                 have the metric.
             DataError: the data is no Dataset, has too few rows, or none to judge a model on.
-            ModelError: the model cannot be traced, or the runtime cannot run it.
+            ModelError: the model cannot be traced or does not fit the data, or the runtime cannot
+                run it.
         """
         if self.faster:
             check_stacks(self.runtime)
+        judged = self.max_drop is not None
+        if data is not None:
+            check_dataset(data, "factors are fitted to", STEP, model, labels=judged)
         start = time.perf_counter()
         judging = None
-        if self.max_drop is not None:
+        if judged:
             judging = judged_by(model, data, self.metric, STEP)
         graph = trace(model)
         subjects, notes = subjects_of(graph, self.layers, self.keep)
@@ -211,7 +217,6 @@ class Factorize:
         if data is None:
             notes.append(Note(STEP, "skipped", "there is no data, so factors fit weights alone"))
             return {}
-        check_dataset(data, "factors are fitted to", STEP)
         x, _ = data.train.sample(self.samples, seed=self.seed)
         wanted = {id(subject.layer): subject.around for subject in subjects}
         found, seen = watched(graph, wanted, x, seed=self.seed), {}
@@ -294,6 +299,7 @@ def _given(step: Factorize) -> list[str]:
 
 def _check(step: Factorize) -> None:
     """Refuse arguments that contradict each other or mean nothing, by name."""
+    check_flags(STEP, vbmf=step.vbmf, data_aware=step.data_aware, faster=step.faster)
     given = _given(step)
     if len(given) != 1:
         raise BudgetError(
@@ -314,7 +320,7 @@ def _check(step: Factorize) -> None:
         "time layers (faster=True) or give latency=0.5 as the budget",
         idle=not step.faster and "latency" not in (given[0], step.smallest),
     )
-    if step.energy is not None and (isinstance(step.energy, bool) or not 0 < step.energy < 1):
+    if step.energy is not None and not (is_number(step.energy) and 0 < step.energy < 1):
         raise PlanError(
             f"energy must be a share between 0 and 1, received {step.energy!r}.",
             where="energy",
@@ -329,3 +335,4 @@ def _check(step: Factorize) -> None:
     check_names(STEP, layers=step.layers, keep=step.keep)
     check_whole(STEP, 1, round_to=step.round_to, samples=step.samples)
     check_whole(STEP, 1, batch=step.batch, threads=step.threads)
+    check_whole(STEP, 0, seed=step.seed)

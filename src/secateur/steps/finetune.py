@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from secateur.cost.measure import measure
 from secateur.data.contract import counted
 from secateur.errors import DataError, RecipeError
-from secateur.steps.asked import check_dataset, is_number
+from secateur.steps.asked import check_dataset, check_names, check_trained, is_number
 from secateur.steps.order import NOTHING
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.training import check_training, fit
@@ -95,7 +95,8 @@ class FineTune:
 
         Raises:
             DataError: there is no data, or it is no Dataset.
-            ModelError: the loss is no longer a number, or the teacher does not fit the model.
+            ModelError: the model does not fit the data, the loss is no longer a number, or the
+                teacher does not fit the model.
             RecipeError: there is no teacher, or one that is not asked for; or there are several
                 workers, and they cannot divide a batch.
             MissingExtraError: there are several workers, and no Ray Train.
@@ -103,7 +104,7 @@ class FineTune:
         """
         if data is None:
             raise DataError("fine-tuning needs data.", where="finetune", mend="Pass a Dataset.")
-        check_dataset(data, "fine-tuning learns from", "finetune")
+        check_dataset(data, "fine-tuning learns from", "finetune", model, labels=True)
         teaching = self._teaching(teacher)
         start = time.perf_counter()
         settings: dict[str, Any] = {
@@ -172,6 +173,8 @@ class FineTune:
 
 def _check(step: FineTune) -> None:
     check_training(step.epochs, step.batch_size, step.learning_rate, step.patience)
+    check_trained(step, "finetune")
+    check_names("finetune", features=step.features)
     if isinstance(step.workers, bool) or not isinstance(step.workers, int) or step.workers < 1:
         raise RecipeError(
             f"workers must be 1 or more, got {step.workers!r}.", where="finetune", mend="Use 2."

@@ -133,7 +133,7 @@ def gates_by(name: str) -> type[Gates]:
     Raises:
         PlanError: there is none.
     """
-    if name not in GATES:
+    if not isinstance(name, str) or name not in GATES:
         raise PlanError(
             f"there are no gates {name!r}.", where="gates", mend=f"Use one of {', '.join(GATES)}."
         )

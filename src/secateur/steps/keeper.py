@@ -167,13 +167,14 @@ class Keeper(keras.callbacks.Callback):
             self._save(self._checkpoint, epoch + 1)
 
     def kept(self) -> str:
-        """Say which state is kept, as a sentence; nothing where there is none."""
+        """Say which state is kept and where, as a sentence; nothing where there is none."""
         epoch, steps = self._last
         if not (epoch or steps):
             return ""
+        place = f"is kept in {self._checkpoint}."
         if steps:
-            return f" The state of epoch {epoch + 1} after {steps:,} of its batches is kept."
-        return f" The state after epoch {epoch} is kept."
+            return f" The state of epoch {epoch + 1} after {steps:,} of its batches {place}"
+        return f" The state after epoch {epoch} {place}"
 
     def _check(self, logs: Any) -> None:
         loss = float((logs or {}).get("loss", 0.0))

@@ -7,7 +7,7 @@ them too, and every backend hands them to the step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -98,12 +98,14 @@ class Masking(keras.callbacks.Callback):
         masks: for each kernel, true where a weight stays.
         settled: the epoch, from 0, at whose end the masks are final.
         updates: how often masks were set.
+        kept: says which state of the training is kept.
     """
 
     def __init__(self, graph: Graph, layouts: Mapping[str, Layout], settings: Settings):
         super().__init__()
         self.masks = {key: np.ones(graph.weights[key].shape, bool) for key in layouts}
         self.settled = 0
+        self.kept: Callable[[], str] = str
         self.updates = 0
         self.last = 0
         self._graph = graph
@@ -202,7 +204,7 @@ class Masking(keras.callbacks.Callback):
         for index, (key, mask) in enumerate(self.masks.items()):
             if self._settings.method == "rigl":
                 growth = np.abs(to_numpy(self._gradients[id(self._weights[key])]))
-                _check_finite(growth, key, "a gradient")
+                self._check_finite(growth, key, "a gradient")
             else:
                 rng = np.random.default_rng([self._settings.seed, step, index])
                 # What is active is not for chance to bring back.
@@ -226,8 +228,16 @@ class Masking(keras.callbacks.Callback):
 
     def _value(self, key: str) -> np.ndarray:
         value = to_numpy(self._weights[key])
-        _check_finite(value, key, "a weight")
+        self._check_finite(value, key, "a weight")
         return value
+
+    def _check_finite(self, array: np.ndarray, key: str, what: str) -> None:
+        if not np.isfinite(array).all():
+            raise ModelError(
+                f"{what} became NaN or infinite while the masks grew.{self.kept()}",
+                where=key,
+                mend="Lower learning_rate, or check the inputs.",
+            )
 
     def _read(self) -> None:
         """On JAX, bring the variables up to date with the state that the step carries."""
@@ -270,12 +280,3 @@ def masks_for(
         key: layout.rolled(mask, values[key].shape)
         for (key, layout), mask in zip(layouts.items(), found, strict=True)
     }
-
-
-def _check_finite(array: np.ndarray, key: str, what: str) -> None:
-    if not np.isfinite(array).all():
-        raise ModelError(
-            f"{what} became NaN or infinite while the masks grew.",
-            where=key,
-            mend="Lower learning_rate, or check the inputs.",
-        )

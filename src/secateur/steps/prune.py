@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.cost.measure import measure
 from secateur.errors import DataError
 from secateur.models.load import load_model
-from secateur.planning.criteria import Criterion, criterion
+from secateur.planning.criteria import Criterion, criterion, needs_labels
 from secateur.planning.plan import Plan
 from secateur.planning.schedules import Schedule
 from secateur.planning.sensitivity import Sensitivity, calibrated
@@ -123,9 +123,12 @@ class Prune:
             BudgetError: the budget cannot be met.
             PlanError: nothing can be removed, or `rewind` names a file of another model.
             DataError: the criterion needs data and there is none, or data is no Dataset.
+            ModelError: the model does not fit the data, or cannot be followed.
         """
         if data is not None:
-            check_dataset(data, "criteria and healing look at", "prune")
+            judged = self.max_drop is not None or self.sensitivity or self.epochs > 0
+            labels = bool(judged) or needs_labels(criterion(self.by))
+            check_dataset(data, "criteria and healing look at", "prune", model, labels=labels)
         elif self.epochs:
             raise DataError(
                 "training between rounds needs data.", where="prune", mend="Pass a Dataset."

@@ -20,9 +20,17 @@ from secateur.formats.fake import fake_quantized, multiplied_in
 from secateur.formats.grids import MODES, Grid, Mode, Quantization
 from secateur.formats.overflow import overflows
 from secateur.formats.parity import agreement
-from secateur.graph.walk import flat_inputs
 from secateur.graph.weights import copied, to_numpy
-from secateur.steps.asked import check_dataset, check_names, check_whole
+from secateur.steps.asked import (
+    TRAINING,
+    check_dataset,
+    check_flags,
+    check_idle,
+    check_names,
+    check_points,
+    check_trained,
+    check_whole,
+)
 from secateur.steps.aware import train
 from secateur.steps.calibration import Histogram, method_of, observed
 from secateur.steps.equalize import correct_bias, equalize
@@ -106,6 +114,14 @@ class Quantize:
         return NOTHING if self.epochs else frozenset({ZEROS})
 
     def __post_init__(self) -> None:
+        check_whole(STEP, 0, epochs=self.epochs)
+        check_whole(STEP, 1, samples=self.samples)
+        check_flags(STEP, equalize=self.equalize, correct_bias=self.correct_bias)
+        if self.reduce_range is not None:
+            check_flags(STEP, reduce_range=self.reduce_range)
+        check_names(STEP, keep=self.keep)
+        check_points(STEP, max_drop=self.max_drop)
+        check_trained(self, STEP)
         _check_choice("to", self.to, ("int8",))
         _check_choice("mode", self.mode, MODES)
         _check_choice("bits", self.bits, (4, 8))
@@ -120,11 +136,22 @@ class Quantize:
             for name in ("calibration", "equalize", "correct_bias"):
                 if getattr(self, name) != getattr(Quantize, name):
                     raise _wrong(name, f"it is for fixed ranges, received mode={self.mode!r}")
-        check_whole(STEP, 0, epochs=self.epochs, seed=self.seed)
-        check_whole(STEP, 1, samples=self.samples)
-        check_names(STEP, keep=self.keep)
-        if self.max_drop is not None and not self.max_drop >= 0:
-            raise _wrong("max_drop", f"it must be 0 or more, received {self.max_drop}")
+        check_idle(
+            self,
+            STEP,
+            TRAINING,
+            "is of the training, and epochs is 0",
+            "give epochs=5",
+            idle=not self.epochs,
+        )
+        check_idle(
+            self,
+            STEP,
+            ("samples",),
+            "says how many rows ranges are taken from, and none are fixed",
+            "give mode='static'",
+            idle=self.mode != "static" and self.max_drop is None,
+        )
 
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the quantized model; the given one is untouched.
@@ -135,17 +162,20 @@ class Quantize:
                 max_drop do without it.
 
         Raises:
-            DataError: there is no data where it is needed, too little of it, or of another shape.
+            DataError: there is no data where it is needed, or too little of it.
             PlanError: there is no such layer to keep, or nothing to quantize.
-            ModelError: the model has no functional graph, or the training diverged; the last good
-                checkpoint stays.
+            ModelError: the model has no functional graph or does not fit the data, or the training
+                diverged; the last good checkpoint stays.
         """
+        if data is not None:
+            labels = self.max_drop is not None or self.epochs > 0
+            check_dataset(data, "ranges are taken from", STEP, model, labels=labels)
         start = time.perf_counter()
         folded = fold(model)
         notes = list(folded.notes)
         found, ends = uses(folded.model)
         asked = self._kept(folded.model)
-        x = self._rows(folded.model, data)
+        x = self._rows(data)
         if self.equalize and self.mode == "static":
             count = equalize(found, ends)
             notes.append(Note(STEP, "done", f"ranges equalized between {count} pairs of layers"))
@@ -201,7 +231,7 @@ class Quantize:
             quantization=quantization,
         )
 
-    def _rows(self, model: Any, data: Dataset | None) -> Any:
+    def _rows(self, data: Dataset | None) -> Any:
         if data is None:
             if self.mode == "static" or self.max_drop is not None:
                 needs = "static quantization" if self.max_drop is None else "max_drop"
@@ -211,7 +241,6 @@ class Quantize:
                     mend="Pass a Dataset, or use mode='weights'.",
                 )
             return None
-        check_dataset(data, "ranges are taken from", STEP)
         if self.max_drop is not None and not data.validation.rows:
             raise DataError(
                 "max_drop needs validation rows to judge a model on, and there are none.",
@@ -226,17 +255,6 @@ class Quantize:
                 where=STEP,
                 mend="Give more training rows, or raise `samples`.",
             )
-        for tensor, array in zip(model.inputs, flat_inputs(model, x), strict=True):
-            fits = len(tensor.shape) == array.ndim and all(
-                a is None or a == b for a, b in zip(tensor.shape[1:], array.shape[1:], strict=True)
-            )
-            if not fits:
-                raise DataError(
-                    f"the model takes rows of shape {tuple(tensor.shape[1:])}, and the calibration "
-                    f"data has {array.shape[1:]}.",
-                    where=tensor.name,
-                    mend="Give the data that the model was trained on.",
-                )
         return x
 
     def _kept(self, model: Any) -> tuple[str, ...]:

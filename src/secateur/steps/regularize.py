@@ -11,7 +11,16 @@ from secateur.cost.measure import measure
 from secateur.errors import DataError, PlanError
 from secateur.graph.trace import trace
 from secateur.planning.options import budget_of, check_options
-from secateur.steps.asked import check_dataset
+from secateur.steps.asked import (
+    check_dataset,
+    check_flags,
+    check_healing,
+    check_idle,
+    check_kinds,
+    check_names,
+    check_trained,
+    check_whole,
+)
 from secateur.steps.cutting import cut
 from secateur.steps.emptied import close, outputs
 from secateur.steps.healing import heal
@@ -116,7 +125,19 @@ class Regularize:
     spares: ClassVar[frozenset[str]] = NOTHING
 
     def __post_init__(self) -> None:
-        self.settings()
+        check_whole(STEP, 1, epochs=self.epochs, samples=self.samples)
+        check_flags(STEP, proximal=self.proximal, heal=self.heal)
+        check_names(STEP, keep=self.keep)
+        check_kinds(STEP, self.kinds)
+        check_trained(self, STEP)
+        check_idle(
+            self,
+            STEP,
+            ("threshold",),
+            f"is for zeros that are not exact, and those of {self.penalty} are",
+            "give proximal=False",
+            idle=self.settings().exact,
+        )
 
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the smaller model; the given one is untouched.
@@ -124,12 +145,15 @@ class Regularize:
         Raises:
             BudgetError: the budget cannot be met.
             PlanError: nothing can be penalised or removed, or a pattern matches nothing.
-            DataError: there is no data, or it is no Dataset.
-            ModelError: the model cannot be traced, or the training diverged.
+            DataError: there is no data, it is no Dataset, or it has too few rows to heal on.
+            ModelError: the model cannot be traced or does not fit the data, or the training
+                diverged.
         """
         if data is None:
             raise DataError("a penalty needs training.", where=STEP, mend="Pass a Dataset.")
-        check_dataset(data, "a penalty is trained on", STEP)
+        check_dataset(data, "a penalty is trained on", STEP, model, labels=True)
+        if self.heal:
+            check_healing(model, data, self.samples, STEP)
         start = time.perf_counter()
         graph = trace(model)
         before = measure(model)

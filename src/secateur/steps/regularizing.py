@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,11 @@ class Settings:
     keep: tuple[str, ...]
     kinds: tuple[str, ...] | None
 
+    @property
+    def exact(self) -> bool:
+        """Return whether what is driven to zero is zero, and not only small."""
+        return self.proximal and self.penalty not in ("l2", "greg")
+
 
 class Regularizing(keras.callbacks.Callback):
     """Penalise the units or weights of a model while it trains, and take away what is to go.
@@ -59,6 +64,7 @@ class Regularizing(keras.callbacks.Callback):
         settled: the epoch, from 0, in which the penalty ends and what is to go is taken away.
         penalty: what is penalised.
         unseen: the groups that the penalty sees nothing of.
+        kept: says which state of the training is kept.
 
     Raises:
         BudgetError: the budget cannot be met.
@@ -68,6 +74,7 @@ class Regularizing(keras.callbacks.Callback):
     def __init__(self, graph: Graph, settings: Settings):
         super().__init__()
         self.settled = 0
+        self.kept: Callable[[], str] = str
         self._graph = graph
         self._settings = settings
         self._last = 0
@@ -204,8 +211,7 @@ class Regularizing(keras.callbacks.Callback):
     def _zero(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return for each group which units count as zero, of those that may go."""
         penalty = self._settings.penalty
-        exact = self._settings.proximal and penalty not in ("l2", "greg")
-        threshold = 0.0 if exact else self._settings.threshold
+        threshold = 0.0 if self._settings.exact else self._settings.threshold
         empty: dict[str, np.ndarray] = {}
         if penalty in MIX:
             # Biases and scales are not penalised: they go with the kernels.
@@ -245,7 +251,7 @@ class Regularizing(keras.callbacks.Callback):
         for key, value in values.items():
             if not np.isfinite(value).all():
                 raise ModelError(
-                    "a weight became NaN or infinite while it was regularized.",
+                    f"a weight became NaN or infinite while it was regularized.{self.kept()}",
                     where=key,
                     mend="Lower learning_rate or strength, or check the inputs.",
                 )

@@ -7,32 +7,32 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from secateur.cost.measure import measure
-from secateur.cost.runtimes import TITLE, check_runtime
+from secateur.cost.runtimes import TITLE
 from secateur.cost.table import LatencyTable, latency_table
-from secateur.errors import BudgetError, DataError, PlanError
+from secateur.errors import BudgetError, DataError
 from secateur.formats.calls import uses
 from secateur.graph.observe import observe
 from secateur.graph.trace import trace
 from secateur.planning.criteria import Criterion, criterion, needed, needs_labels
-from secateur.planning.options import budget_of, check_options, held_by, kinds_of, sparing
+from secateur.planning.options import budget_of, held_by, kinds_of, sparing
 from secateur.planning.plan import Plan, plan
 from secateur.planning.scoring import scores_of
-from secateur.steps.asked import check_dataset, check_names, check_whole
+from secateur.steps.asked import check_dataset, check_healing
 from secateur.steps.aware import Rounding
 from secateur.steps.gates import gates_by
 from secateur.steps.healing import heal
 from secateur.steps.network import STEP, PruningNetwork
 from secateur.steps.order import GRIDS, NOTHING
 from secateur.steps.prune import told
-from secateur.steps.quantize import Quantize
 from secateur.steps.regions import regions
 from secateur.steps.result import Note, Result, Stage
 from secateur.steps.selecting import Selecting, Settle
+from secateur.steps.selections import Rounded, check, rounding_of
 from secateur.steps.timed import plan_for_latency
 from secateur.steps.training import default_batch_size, fit
 
@@ -42,12 +42,11 @@ if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
     from secateur.graph.graph import Graph
 
-# The options of `Quantize` that go with gates.
-Rounded = Literal["calibration", "equalize", "correct_bias", "reduce_range", "keep"]
 # A table of latencies may be off by this much; the cut is measured.
 _NEAR = 1.5
 # The lowest and the highest logit that gates begin with: open, and ranked by the criterion.
 _START = (0.5, 2.5)
+_LEARNED = "selection is learned from"
 
 
 @dataclass(frozen=True)
@@ -128,32 +127,7 @@ class Select:
         return GRIDS if self._rounds else None
 
     def __post_init__(self) -> None:
-        name, _ = self._budget()
-        if name == "latency":
-            check_runtime(self.runtime)
-        elif any(
-            getattr(self, key) != getattr(Select, key) for key in ("runtime", "batch", "threads")
-        ):
-            raise PlanError(
-                f"runtime, batch and threads are for a budget of latency, received one of {name}.",
-                where=STEP,
-                mend="Give latency=, or leave them out.",
-            )
-        check_whole(STEP, 0, seed=self.seed)
-        check_whole(STEP, 1, batch=self.batch, threads=self.threads)
-        check_whole(STEP, 1, epochs=self.epochs, samples=self.samples)
-        check_names(STEP, keep=self.keep)
-        self._quantize()
-        gates_by(self.gates)
-        criterion(self.by)
-        check_options("global", self.round_to, self.floor)
-        for key in ("learning_rate", "gate_learning_rate"):
-            if not getattr(self, key) > 0:
-                raise PlanError(
-                    f"{key} must be above 0, received {getattr(self, key)!r}.",
-                    where=STEP,
-                    mend="Give a larger one.",
-                )
+        check(self)
 
     def __call__(self, model: keras.Model, data: Dataset | None = None) -> Result:
         """Return the model that was selected; the given one is untouched.
@@ -165,12 +139,15 @@ class Select:
         Raises:
             BudgetError: the budget cannot be met, whatever is selected; nothing is trained.
             PlanError: nothing can be removed, or a pattern matches nothing.
-            DataError: there is no data.
-            ModelError: the model cannot be traced, or the training diverged; the last good
-                checkpoint stays.
+            DataError: there is no data, or too little to heal on.
+            ModelError: the model cannot be traced or does not fit the data, or the training
+                diverged; the last good checkpoint stays.
         """
         if data is None:
             raise DataError("selection is learned from data.", where=STEP, mend="Pass a Dataset.")
+        check_dataset(data, _LEARNED, STEP, model, labels=True)
+        if self.heal and not self._rounds:
+            check_healing(model, data, self.samples, STEP)
         selecting, before = self._selecting(model, data)
         size = self.batch_size or default_batch_size(data.train.rows)
         selecting.steps, selecting.epochs = math.ceil(data.train.rows / size), self.epochs
@@ -239,7 +216,7 @@ class Select:
             BudgetError: the budget cannot be met, whatever is selected.
             PlanError: nothing can be removed, or a pattern matches nothing.
             DataError: there is no data where it is needed.
-            ModelError: the model cannot be traced.
+            ModelError: the model cannot be traced, or does not take such data.
 
         Example:
             >>> network = Select(macs=0.5).network(model, steps=1000)  # doctest: +SKIP
@@ -247,20 +224,22 @@ class Select:
             >>> network.fit(x, y, epochs=10)  # doctest: +SKIP
             >>> smaller = network.finish().model  # doctest: +SKIP
         """
+        if data is not None:
+            # What the network learns is the caller's to say.
+            labels = needs_labels(criterion(self.by))
+            check_dataset(data, _LEARNED, STEP, model, labels=labels)
         return self._selecting(model, data)[0].around(steps)
 
     def _selecting(
         self, model: keras.Model, data: Dataset | None
     ) -> tuple[Selecting, tuple[Note, ...]]:
         """Return what is to be trained, and notes of what was done to the model first."""
-        if data is not None:
-            check_dataset(data, "selection is learned from", STEP)
         name, share = self._budget()
         rounding, notes = None, ()
         if self._rounds and data is None:
             raise DataError("ranges start from data.", where=STEP, mend="Pass a Dataset.")
         if self._rounds:
-            quantized = self._quantize()(model, data)
+            quantized = rounding_of(self)(model, data)
             model, notes = quantized.model, quantized.notes
             assert quantized.quantization is not None
             chosen = regions(uses(model)[0], quantized.quantization.kept)
@@ -304,18 +283,6 @@ class Select:
     def _rounds(self) -> bool:
         # A mapping without entries asks for rounding as well.
         return self.quantize is not False
-
-    def _quantize(self) -> Quantize:
-        """Return the step that finds the ranges to begin with."""
-        options = {} if isinstance(self.quantize, bool) else dict(self.quantize)
-        wrong = [key for key in options if key not in get_args(Rounded)]
-        if wrong:
-            raise PlanError(
-                f"there is no {wrong[0]!r} of quantize.",
-                where=f"{STEP}.quantize",
-                mend=f"Known are {', '.join(get_args(Rounded))}.",
-            )
-        return Quantize(samples=self.samples, seed=self.seed, **options)
 
     def _table(self, graph: Graph) -> LatencyTable:
         return latency_table(graph, runtime=self.runtime, batch=self.batch, threads=self.threads)

@@ -64,9 +64,9 @@ def sensitivity(
         PlanError: an option is wrong, nothing can be removed, a pattern matches nothing, or the
             criterion gives scores that are no numbers.
         DataError: data is no Dataset.
-        ModelError: a loss is not a number.
+        ModelError: the model does not fit the data, or a loss is not a number.
     """
-    check_dataset(data, "sensitivity is measured on", "sensitivity")
+    check_dataset(data, "sensitivity is measured on", "sensitivity", model, labels=True)
     check_whole("sensitivity", 1, samples=samples)
     check_whole("sensitivity", 0, seed=seed)
     check_names("sensitivity", keep=keep)

@@ -119,7 +119,8 @@ class Sparsify:
         Raises:
             PlanError: a pattern of names matches nothing, or no weight can be masked.
             DataError: there is no data to train on, or it is no Dataset.
-            ModelError: the model cannot be traced, or the training diverged.
+            ModelError: the model cannot be traced or does not fit the data, or the training
+                diverged.
         """
         settings = self.settings()
         if self.epochs and data is None:
@@ -129,7 +130,7 @@ class Sparsify:
                 mend="Pass a Dataset, or mask without training: epochs=0.",
             )
         if data is not None:
-            check_dataset(data, "masks are trained on", STEP)
+            check_dataset(data, "masks are trained on", STEP, model, labels=self.epochs > 0)
         start = time.perf_counter()
         graph = trace(model)
         layouts = kernels_of(graph, self.keep, self.also)

@@ -8,7 +8,15 @@ from secateur.errors import PlanError
 from secateur.planning.patterns import Unstructured
 from secateur.planning.rewiring import METHODS
 from secateur.planning.schedules import schedule, share_at
-from secateur.steps.asked import check_flags, check_idle, check_names, check_whole, is_number
+from secateur.steps.asked import (
+    TRAINING,
+    check_flags,
+    check_idle,
+    check_names,
+    check_trained,
+    check_whole,
+    is_number,
+)
 from secateur.steps.masking import Settings
 
 if TYPE_CHECKING:
@@ -16,16 +24,7 @@ if TYPE_CHECKING:
 
 STEP = "sparsify"
 # What says how masks are trained, and does nothing without training.
-TRAINING = (
-    "schedule",
-    "every",
-    "end",
-    "batch_size",
-    "learning_rate",
-    "patience",
-    "class_weights",
-    "augment",
-)
+_MASKS = ("schedule", "every", "end", *TRAINING)
 
 
 def settings_of(step: Sparsify) -> Settings:
@@ -76,14 +75,11 @@ def settings_of(step: Sparsify) -> Settings:
 
 
 def _check_types(step: Sparsify) -> None:
-    check_whole(STEP, 0, epochs=step.epochs, seed=step.seed)
+    check_whole(STEP, 0, epochs=step.epochs)
     check_whole(STEP, 1, round_to=step.round_to)
-    given = {"batch_size": step.batch_size, "patience": step.patience}
-    check_whole(STEP, 1, **{name: value for name, value in given.items() if value is not None})
-    check_flags(STEP, cut_empty=step.cut_empty, resume=step.resume, verbose=step.verbose)
+    check_flags(STEP, cut_empty=step.cut_empty)
     check_names(STEP, keep=step.keep, also=step.also)
-    if not is_number(step.learning_rate) or step.learning_rate <= 0:
-        raise _wrong("learning_rate", "a number above 0", step.learning_rate, "Use 5e-4.")
+    check_trained(step, STEP)
     if not hasattr(step.pattern, "masks"):
         raise _wrong("pattern", "a pattern of zeros", step.pattern, "Use NofM(2, 4) for 2:4.")
 
@@ -91,7 +87,7 @@ def _check_types(step: Sparsify) -> None:
 def _check_idle(step: Sparsify) -> None:
     """Refuse what would be passed over in silence."""
     for names, idle, why, mend in (
-        (TRAINING, not step.epochs, "is of the training, and epochs is 0", "give epochs=5"),
+        (_MASKS, not step.epochs, "is of the training, and epochs is 0", "give epochs=5"),
         (
             ("drop",),
             step.method == "gradual",
@@ -103,12 +99,6 @@ def _check_idle(step: Sparsify) -> None:
             not step.cut_empty,
             "is of the cut of empty units, which is off",
             "give cut_empty=True",
-        ),
-        (
-            ("resume",),
-            step.checkpoint is None,
-            "goes on from a checkpoint, and no folder is named",
-            "give checkpoint='folder'",
         ),
     ):
         check_idle(step, STEP, names, why, mend, idle=idle)

@@ -63,9 +63,11 @@ class Guide(Protocol):
 
     Attributes:
         settled: the first epoch, from 0, that may be the best one.
+        kept: says which state of the training is kept, for its errors; it is set by `fit`.
     """
 
     settled: int
+    kept: Callable[[], str]
 
     @property
     def identity(self) -> str:
@@ -135,11 +137,12 @@ def fit(
     Raises:
         DataError: data is no Dataset, there are no training rows, or files can no longer be read;
             the last good checkpoint stays.
-        ModelError: the loss is no longer a number; the last good checkpoint stays.
+        ModelError: the model does not fit the data, or the loss is no longer a number; the last
+            good checkpoint stays.
         OutputError: a checkpoint cannot be written, or belongs to another training.
     """
     check_training(epochs, batch_size, learning_rate, patience)
-    check_dataset(data, "a model is trained on", "fit")
+    check_dataset(data, "a model is trained on", "fit", model, labels=True)
     if data.train.rows == 0:
         raise DataError("there are no rows to train on.", where="train")
     start = time.perf_counter()
@@ -197,6 +200,8 @@ def fit(
         writes=replica.rank == 0,
         seconds=checkpoint_seconds if within else math.inf,
     )
+    if guide is not None:
+        guide.kept = keeper.kept
     first = keeper.restore(learner) if resume else 0
     bar = [Bar()] if verbose else []
     early = [*seeded, *replica.callbacks(twin)]

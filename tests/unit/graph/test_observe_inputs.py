@@ -94,7 +94,7 @@ def test_observing_repeats_exactly():
         ({"taylor", "fisher", "moments"}, (X, None), "taylor and fisher need data with labels"),
         ({"moments"}, None, "moments needs data, and none"),
         ({"activations"}, X[:0], "one at least"),
-        ({"activations"}, [X, X], "received other inputs"),
+        ({"activations"}, [X, X], "received 2 arrays"),
     ],
 )
 def test_what_is_missing_is_named(needs, data, what):

@@ -301,7 +301,7 @@ def test_data_that_cannot_calibrate_is_refused():
         Quantize()(model)
     with pytest.raises(DataError, match="at least 32 rows, and received 20"):
         Quantize(samples=20)(model, data)
-    with pytest.raises(DataError, match=r"rows of shape \(12,\)"):
+    with pytest.raises(ModelError, match=r"samples of shape \(12\)"):
         Quantize()(model, trained(image_model)[1])
     with pytest.raises(DataError, match=r"received tuple\. Read it first"):
         Quantize()(model, (1, 2))

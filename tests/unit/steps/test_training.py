@@ -7,6 +7,11 @@ from secateur.data.contract import Contract, NumericColumn, Target
 from secateur.data.dataset import Dataset
 from secateur.errors import DataError, ModelError, OutputError, RecipeError
 from secateur.evaluation.evaluate import evaluate
+from secateur.graph.trace import trace
+from secateur.steps.masking import Masking
+from secateur.steps.regularize import Regularize
+from secateur.steps.regularizing import Regularizing
+from secateur.steps.sparsify import Sparsify, kernels_of
 from secateur.steps.training import default_batch_size, fit
 
 CONTRACT = Contract(
@@ -149,6 +154,27 @@ def test_patience_stops_early():
     assert curve.best == curve.epochs - 3
 
 
+@pytest.mark.parametrize("checkpoint", [True, False])
+@pytest.mark.parametrize("kind", ["masks", "penalty"])
+def test_a_guide_that_meets_a_weight_that_is_no_number_names_the_state(tmp_path, kind, checkpoint):
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.set_weights([each * np.nan for each in self.model.get_weights()])
+
+    given = model()
+    graph = trace(given)
+    if kind == "masks":
+        guide = Masking(graph, kernels_of(graph), Sparsify(0.5, every=1).settings())
+    else:
+        guide = Regularizing(graph, Regularize(macs=0.5, round_to=1).settings())
+    how = {"checkpoint": tmp_path} if checkpoint else {}
+    with pytest.raises(ModelError, match="a weight became NaN or infinite") as caught:
+        fit(given, dataset(), epochs=2, **how, guide=guide, callbacks=[Poison()])
+    said = f"The state after epoch 1 is kept in {tmp_path}."
+    assert (said in caught.value.what) == checkpoint
+
+
 def test_a_loss_that_is_no_number_is_an_error_and_keeps_the_state(tmp_path):
     data = dataset()
     features = data.train._store.x[0]
@@ -161,6 +187,7 @@ def test_a_loss_that_is_no_number_is_an_error_and_keeps_the_state(tmp_path):
     with pytest.raises(ModelError, match="became nan in epoch 3") as caught:
         fit(model(), data, epochs=4, checkpoint=tmp_path, callbacks=[Poison()])
     assert "learning_rate" in caught.value.mend
+    assert f"The state after epoch 2 is kept in {tmp_path}." in caught.value.what
     with np.load(tmp_path / "training.npz") as kept:
         assert all(np.isfinite(kept[each]).all() for each in kept.files if each != "told")
 
