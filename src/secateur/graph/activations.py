@@ -90,21 +90,22 @@ def gather(
     rng = np.random.default_rng(seed)
     chunk = _fixed(graph) or CHUNK
 
-    def look_at(index: int, array: np.ndarray) -> None:
+    def look_at(walk: Walk, index: int) -> None:
         for kept, total in sums.get(index, {}).items():
-            total.add(array, kept)
+            total.add(*walk.live(index, kept))
         for each in watched.get(index, []):
-            each.add(array, rows, rng)
+            array, (axis,) = walk.live(index, (each.axis,))
+            each.add(array, axis, walk.rows / rows, rng)
 
     for start in range(0, rows - (_fixed(graph) or 1) + 1, chunk):
         walk = Walk(graph, [array[start : start + chunk] for array in arrays])
-        for index, array in list(walk.tensors.items()):
-            look_at(index, array)
+        for index in list(walk.tensors):
+            look_at(walk, index)
         for call in graph.calls:
             walk.step(call)
             for index in call.outputs:
                 if index in walk.tensors:
-                    look_at(index, walk.tensors[index])
+                    look_at(walk, index)
     seen = Activations(
         _told(graph, [look for look in where if look.reads], sums),
         _told(graph, [look for look in where if not look.reads], sums),

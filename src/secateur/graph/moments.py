@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,20 @@ class Products:
     products: Any = 0.0
     sums: Any = 0.0
 
-    def add(self, array: np.ndarray, rows: int, rng: np.random.Generator) -> None:
-        """Add the products in a tensor, at some of its places if it has many."""
-        x = np.moveaxis(array, self.axis, -1)
-        x = x.reshape(len(array), -1, x.shape[-1]) if self.axis else x.reshape(1, -1, x.shape[-1])
+    def add(self, array: np.ndarray, axis: int, share: float, rng: np.random.Generator) -> None:
+        """Add the products in a tensor, at some of its places if it has many.
+
+        Args:
+            array: some rows of the tensor; without what is masked, places of theirs.
+            axis: where the tensor's axis lies in it.
+            share: of all rows that there will be, the share that it is of.
+            rng: chooses the places.
+        """
+        x = np.moveaxis(array, axis, -1)
+        one = axis == 0 or axis < self.axis
+        x = x.reshape(1 if one else len(array), -1, x.shape[-1])
         wanted = max(LEAST_PLACES, PLACES_A_UNIT * len(self.units))
-        each = max(1, -(-wanted // rows))
+        each = max(1, ceil(wanted * share / len(x) - 1e-9))
         if x.shape[1] > each:
             x = x[:, np.sort(rng.choice(x.shape[1], each, replace=False))]
         x = x[..., self.places].reshape(-1, len(self.units)).astype(np.float64)

@@ -136,7 +136,8 @@ def heal(
             if any(counts[id(weight)] > 1 for weight in weights):
                 done.append(Healed(now.path, "left as cut: its weights are used more than once"))
             elif normalises:
-                _estimate(layer, new.inputs(now)[0])
+                axis = layer.axis % new.inputs(now)[0].ndim
+                _estimate(layer, *new.live(now.inputs[0], (axis,)))
                 done.append(Healed(now.path, "statistics estimated anew"))
             elif readers and now.rule != Elementwise() and not isinstance(layer, NORMALISATIONS):
                 done.append(_solve_reader(old, new, was, now, keep, rng))
@@ -175,9 +176,8 @@ def _uses(graph: Graph) -> Counter[int]:
     return Counter(held)
 
 
-def _estimate(layer: Any, x: np.ndarray) -> None:
-    axis = layer.axis % x.ndim
-    others = tuple(a for a in range(x.ndim) if a != axis)
+def _estimate(layer: Any, x: np.ndarray, axes: tuple[int, ...]) -> None:
+    others = tuple(a for a in range(x.ndim) if a not in axes)
     layer.moving_mean.assign(x.mean(others, dtype=np.float64))
     layer.moving_variance.assign(x.var(others, dtype=np.float64))
 
@@ -225,6 +225,9 @@ def _solve_reader(
     target = kept_values(old.run(was, linear(was.operation)), axes, keep)
     target = target * _scale(old.graph, was.operation, now.operation, read, keep)
     x, y, missing = (read.folded(each) for each in (x, y, target - y))
+    mask = new.masks.get(now.inputs[0])
+    if mask is not None and mask.ndim == read.fold and mask.any():
+        x, y, missing = (each[mask.reshape(-1)] for each in (x, y, missing))
     if not (np.isfinite(x).all() and np.isfinite(missing).all()):
         return Healed(now.path, "left as cut: not all that it reads and gives is finite")
     bias = read.folded(to_numpy(plain(np.zeros_like(new.inputs(now)[0][:CHUNK]))))
