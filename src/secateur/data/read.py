@@ -14,6 +14,7 @@ from secateur.data.databases import Query
 from secateur.data.dataset import Dataset
 from secateur.data.folders import read_folder
 from secateur.data.frames import TableFrames, open_parts, profile
+from secateur.data.places import shown
 from secateur.data.plain import plain
 from secateur.data.sources import find_parts
 from secateur.data.tables import TableArguments, read_table
@@ -157,13 +158,14 @@ def read(
             cache_bytes=cache_bytes,
             seed=seed,
         )
+    named = str(source) if isinstance(source, Query) else shown(source)
     if size is not None or mode is not None:
         raise DataError(
-            "`image_size` and `mode` are for images, and these are tables.", where=source
+            "`image_size` and `mode` are for images, and these are tables.", where=named
         )
     header = header if contract is None else contract.header
     frames, seen, notes = open_parts(parts, header=header)
-    return read_table(frames, seen, notes, str(source), arguments)
+    return read_table(frames, seen, notes, named, arguments)
 
 
 def _shares(split: Sequence[float]) -> splits.Shares:

@@ -130,9 +130,13 @@ def to_mlflow(
         # MLflow has no word for a run that was broken off and may go on.
         client.set_terminated(made, "FINISHED" if finished else "KILLED", end_time=when)
     except _refusals(mlflow) as error:
+        scheme, found, rest = uri.partition("://")
+        # A password may hold any sign; what is behind the last "@" is none.
+        user, at, host = rest.rpartition("@")
+        said = " ".join(str(error).split())
         raise StoreError(
-            f"MLflow does not take the run: {' '.join(str(error).split())}",
-            where=uri,
+            f"MLflow does not take the run: {said.replace(user + at, '') if at else said}",
+            where=f"{scheme}{found}{host}",
             mend="Give the address of an MLflow server, or sqlite:///FILE.",
         ) from error
     return made

@@ -205,6 +205,14 @@ def test_a_server_that_is_not_there_is_told(run, uri, tmp_path, monkeypatch):
         log(run[0], mlflow=uri)
 
 
+def test_a_password_in_the_address_is_not_shown(run):
+    pytest.importorskip("mlflow")
+    with pytest.raises(StoreError) as caught:
+        log(run[0], mlflow="http://me:pa/ss@127.0.0.1:9")
+    assert "pa/ss" not in str(caught.value)
+    assert caught.value.where == "http://127.0.0.1:9"
+
+
 @pytest.mark.parametrize(("module", "extra"), [("tensorflow", "tensorflow"), ("mlflow", "mlflow")])
 def test_what_is_missing_is_named(run, tmp_path, monkeypatch, module, extra):
     monkeypatch.setitem(sys.modules, module, None)

@@ -14,7 +14,7 @@ from secateur.steps.cutting import cut
 from secateur.steps.healing import heal
 from secateur.steps.readers import Reader, reader
 from secateur.steps.unfold import places_for, unfold_transposed
-from zoo import inputs_of, outputs, randomised
+from zoo import inputs_of, outputs, randomised, unequal_sizes
 
 SOLVED = "weights solved anew"
 
@@ -143,6 +143,7 @@ def test_the_output_of_an_attention_makes_up_for_values_that_repeat_others():
     np.testing.assert_allclose(is_now, was, atol=1e-4 * np.abs(was).max())
 
 
+@unequal_sizes
 def test_queries_keep_what_makes_up_for_smaller_heads():
     i = keras.Input(SEQUENCE)
     hidden = layers.Dense(8, "tanh", name="hidden")
