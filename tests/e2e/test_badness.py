@@ -287,7 +287,6 @@ def bad_files():
         "lacking.csv": (csv_of(small.drop_columns("f2")), "there is no column 'f2'", 0),
         "lacking.parquet": (parquet(small.drop_columns("f2")), "there is no column 'f2'", 10),
         "no_key.parquet": (parquet(small.drop_columns("id")), "there is no column 'id'", 10),
-        "odd.arrow": (arrow(odd_bytes(small)), "the file cannot be read", 0),
         "half.csv": ("id,f0".encode("utf-16") + b"x", "the file cannot be read", 0),
         "bomb.csv.gz": (gzip.compress(b"0" * 2**25, 9), "the first line is longer than", 0),
     }
@@ -308,7 +307,8 @@ def test_files(artifact, clean, tmp_path):
     (data / "loop.parquet").symlink_to("loop.parquet")
     (data / "nowhere.csv").symlink_to(tmp_path / "nothing.csv")
     bad |= dict.fromkeys(("loop.parquet", "nowhere.csv"), (b"", "the file cannot be read", 0))
-    # Rows of a foreign type are bad one by one: their file can be read.
+    # Rows of a foreign type, or of text that is none, are bad one by one: their file can be read.
+    (data / "odd.arrow").write_bytes(arrow(odd_bytes(good_rows(10))))
     foreign = rows.slice(0, 7).set_column(1, "f0", pa.array([{"x": 1}] * 7))
     pq.write_table(foreign, data / "foreign.parquet")
     long_line = (
@@ -318,8 +318,8 @@ def test_files(artifact, clean, tmp_path):
 
     known = sum(count for _, _, count in bad.values())
     tally = score(artifact, data, tmp_path / "out", threads=2)
-    assert (tally.rows, tally.scored) == (ROWS + known + 8, ROWS)
-    assert (tally.quarantined, tally.unread) == (known + 8, len(bad))
+    assert (tally.rows, tally.scored) == (ROWS + known + 18, ROWS)
+    assert (tally.quarantined, tally.unread) == (known + 18, len(bad))
     found = check_data(data, CONTRACT)
     assert (found.rows, found.quarantined) == (tally.rows, tally.quarantined)
     assert found.unread_parts == tally.unread
@@ -332,6 +332,7 @@ def test_files(artifact, clean, tmp_path):
         assert whole[name]["rows"] == count
     alone = [line for line in lines if line["row"] is not None]
     assert sum(line["source"] == "foreign.parquet" for line in alone) == 7
+    assert sum("is not UTF-8" in line["reason"] for line in alone) == 10
     (long,) = (line for line in alone if line["source"] == "long.csv.gz")
     assert long["reason"] == "the row is longer than 16 MiB"
     table = scores(tmp_path / "out")
