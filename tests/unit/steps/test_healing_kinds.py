@@ -129,6 +129,7 @@ def test_what_a_normalisation_scales_otherwise_is_had_back_exactly(kind):
     np.testing.assert_allclose(is_now, was, atol=1e-4 * np.abs(was).max())
 
 
+@unequal_sizes
 def test_the_output_of_an_attention_makes_up_for_values_that_repeat_others():
     i = keras.Input(SEQUENCE)
     layer = layers.MultiHeadAttention(2, 3, value_dim=6, name="mha")
