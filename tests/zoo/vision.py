@@ -178,7 +178,7 @@ def spectrally_normalised():
 @wiring
 def pooled_by_operations():
     x = i = keras.Input((8, 8, 3))
-    x = ops.max_pool(conv(x, 16), 2)
+    x = ops.max_pool(conv(x, 16), 2, 2)
     x = ops.average_pool(conv(x, 24), 2, 1, padding="same")
     x = layers.AdaptiveAveragePooling2D((2, 2))(x)
     return keras.Model(i, layers.Dense(4)(layers.Flatten()(x)))
