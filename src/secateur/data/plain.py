@@ -31,6 +31,8 @@ def plain(rows: Rows) -> Rows:
 
 
 def _column(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if pa.types.is_primitive(column.type):
+        return column
     wide = column.nbytes > _NARROW_BYTES
     if not isinstance(column, pa.ChunkedArray):
         return _array(column, wide)

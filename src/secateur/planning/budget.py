@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from secateur.errors import BudgetError
+from secateur.planning.losses import losses_of
 
 # By this share a plan may fall short of its budget before other chunks are tried in its place.
 _ROOM = 0.02
@@ -207,26 +208,6 @@ class Shrinking:
         if self.price is None:
             return sum(len(group) for group in self.groups.values())
         return sum(self.price.cost(weight.key, weight.shape) for weight in self._priced())
-
-
-def losses_of(scores: np.ndarray, *, additive: bool = False) -> np.ndarray:
-    """Return what a group has lost when its first 0, 1, ... units are gone, (units + 1,).
-
-    Scores of single units do not add up: the first half of a layer is missed less than the second.
-    With a share of the score left, the loss is that of the whole score, less one, over that share:
-    the summed scores while little is gone, and without bound when nothing is left. (LAMP, Lee et
-    al. 2021, weighs a score by what is left beside it too, and grows by its logarithm.)
-
-    Args:
-        scores: of the units, in the order in which they go; where one is negative they add up.
-        additive: whether they add up in any case.
-    """
-    gone = np.append(0.0, np.cumsum(scores))
-    total = gone[-1]
-    if additive or total <= 0 or scores.min() < 0:
-        return gone
-    left = np.append(np.cumsum(scores[::-1])[::-1], 0.0)
-    return total * (total / np.maximum(left, 1e-12 * total) - 1)
 
 
 def shrink_globally(paper: Shrinking, budget: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -96,13 +96,11 @@ def check_whole(step: str, least: int, **given: Any) -> None:
     Raises:
         PlanError: naming it.
     """
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise PlanError(
-                f"{name} must be a whole number from {least}, received {value!r}.",
-                where=f"{step}.{name}",
-                mend="Give such a number.",
-            )
+
+    def whole(value: Any) -> bool:
+        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+    _demand(step, given, whole, f"a whole number from {least}", "Give such a number.")
 
 
 def check_flags(step: str, **given: Any) -> None:
@@ -111,13 +109,11 @@ def check_flags(step: str, **given: Any) -> None:
     Raises:
         PlanError: naming it.
     """
-    for name, value in given.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise PlanError(
-                f"{name} must be True or False, received {value!r}.",
-                where=f"{step}.{name}",
-                mend="Give one of them.",
-            )
+
+    def flag(value: Any) -> bool:
+        return isinstance(value, (bool, np.bool_))
+
+    _demand(step, given, flag, "True or False", "Give one of them.")
 
 
 def check_positive(step: str, **given: Any) -> None:
@@ -126,13 +122,11 @@ def check_positive(step: str, **given: Any) -> None:
     Raises:
         PlanError: naming it.
     """
-    for name, value in given.items():
-        if not is_number(value) or value <= 0:
-            raise PlanError(
-                f"{name} must be a number above 0, received {value!r}.",
-                where=f"{step}.{name}",
-                mend="Give such a number.",
-            )
+
+    def positive(value: Any) -> bool:
+        return is_number(value) and value > 0
+
+    _demand(step, given, positive, "a number above 0", "Give such a number.")
 
 
 def check_mappings(step: str, **given: Any) -> None:
@@ -141,12 +135,21 @@ def check_mappings(step: str, **given: Any) -> None:
     Raises:
         PlanError: naming it.
     """
+
+    def switch(value: Any) -> bool:
+        return isinstance(value, (bool, Mapping))
+
+    mend = "Give True for what is usual, or a mapping of options."
+    _demand(step, given, switch, "True, False or a mapping", mend)
+
+
+def _demand(
+    step: str, given: Mapping[str, Any], fits: Callable[[Any], bool], what: str, mend: str
+) -> None:
     for name, value in given.items():
-        if not isinstance(value, (bool, Mapping)):
+        if not fits(value):
             raise PlanError(
-                f"{name} must be True, False or a mapping, received {value!r}.",
-                where=f"{step}.{name}",
-                mend="Give True for what is usual, or a mapping of options.",
+                f"{name} must be {what}, received {value!r}.", where=f"{step}.{name}", mend=mend
             )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from secateur.planning.budget import losses_of
+from secateur.planning.losses import losses_of
 
 
 def test_few_units_lose_what_their_scores_sum_up_to():
