@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secateur.data.encode import missing_column
+from secateur.data.faults import missing_column
 from secateur.data.places import REQUESTS, Place, failure, open_file, told
 from secateur.data.plain import plain
 from secateur.errors import ContractError, DataError, StoreError

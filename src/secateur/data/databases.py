@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from secateur.data import addresses
-from secateur.data.encode import missing_column
+from secateur.data.faults import missing_column
 from secateur.data.plain import plain
 from secateur.errors import ContractError, DataError, MissingExtraError, StoreError
 

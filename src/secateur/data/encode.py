@@ -1,16 +1,12 @@
-"""Rows are checked against a contract, and good rows become what a model reads.
+"""Good rows become what a model reads.
 
-Both work on whole columns: only a column in which something is wrong is looked into row by row, to
-say what. Encoding does not normalise: that is a layer of the model.
+Whole columns are worked on. Encoding does not normalise: that is a layer of the model.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,55 +19,17 @@ from secateur.data.contract import (
     Contract,
     DatetimeColumn,
     ListColumn,
-    NumericColumn,
     Target,
-    describe_number,
-    us_to_iso,
 )
-from secateur.data.lists import list_lengths, list_values, other_nesting
+from secateur.data.faults import Table, column_of
+from secateur.data.lists import list_values
 from secateur.data.values import pc
-from secateur.errors import ContractError, DataError
+from secateur.errors import ContractError
 
 # Rows and columns that are turned at a time, so that they stay in the processor's cache.
 _TILE = (2048, 64)
 
-Table: TypeAlias = pa.Table | pa.RecordBatch
 Encoded: TypeAlias = np.ndarray | dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Checked:
-    """Which rows keep the contract, and why the others do not.
-
-    Attributes:
-        good: one boolean a row.
-        reasons: (row, reason) for each row that is not good, in order of rows.
-    """
-
-    good: np.ndarray
-    reasons: list[tuple[int, str]]
-
-
-def check(contract: Contract, table: Table) -> Checked:
-    """Check each row of a table against the contract.
-
-    A row is bad where a value is missing and the training data had none missing, where text is not
-    the number, date or truth it should be, where a number is infinite, and where a value lies more
-    than one span beyond the range that was seen. An unknown category is not bad: it has a code.
-
-    Raises:
-        ContractError: a column that the contract needs is not in the table.
-    """
-    rows = table.num_rows
-    good = np.ones(rows, dtype=bool)
-    found: dict[int, list[str]] = {}
-    for column in contract.columns if contract.kind in ("table", "sequence") else ():
-        for fault in faults_of(column, column_of(table, column.name), contract.shape):
-            good &= ~fault.mask
-            for row in np.flatnonzero(fault.mask):
-                reason = f"column {column.name}: {fault.describe(int(row))}"
-                found.setdefault(int(row), []).append(reason)
-    return Checked(good, [(row, "; ".join(found[row])) for row in sorted(found)])
 
 
 def encode(contract: Contract, table: Table) -> Encoded:
@@ -86,33 +44,62 @@ def encode(contract: Contract, table: Table) -> Encoded:
     Raises:
         ContractError: a column that the contract needs is not in the table.
     """
-    if contract.kind not in ("table", "sequence"):
-        raise ContractError(
-            f"rows of a table cannot be encoded for a contract of kind {contract.kind!r}."
-        )
-    plain: list[np.ndarray] = []
-    indicators: list[np.ndarray] = []
-    codes: list[np.ndarray] = []
-    for column in contract.columns:
-        data = column_of(table, column.name)
-        if isinstance(column, CategoricalColumn):
-            codes.append(_codes(data, column.vocabulary))
-        elif isinstance(column, ListColumn):
-            return _lists(column, data).reshape(table.num_rows, *(contract.shape or ()))
+    return Features(contract, table).rows(0, table.num_rows)
+
+
+class Features:
+    """The features of rows that `check` found good, not yet laid side by side.
+
+    Rows are made when they are wanted, so that what a model reads is not held for all of them, and
+    is in the processor's cache when the model reads it.
+
+    Args:
+        contract: of a table or of sequences.
+        table: the rows.
+
+    Raises:
+        ContractError: a column that the contract needs is not in the table.
+    """
+
+    def __init__(self, contract: Contract, table: Table):
+        if contract.kind not in ("table", "sequence"):
+            raise ContractError(
+                f"rows of a table cannot be encoded for a contract of kind {contract.kind!r}."
+            )
+        self._shape = contract.shape or () if contract.kind == "sequence" else None
+        self._lists: np.ndarray | None = None
+        self._numeric: list[np.ndarray] = []
+        self._codes: list[np.ndarray] = []
+        indicators: list[np.ndarray] = []
+        for column in contract.columns:
+            data = column_of(table, column.name)
+            if isinstance(column, CategoricalColumn):
+                self._codes.append(_codes(data, column.vocabulary))
+            elif isinstance(column, ListColumn):
+                numbers = list_values(values.flat(data))
+                self._lists = numbers.reshape(table.num_rows, column.length)
+                return
+            else:
+                features, absent = _features(column, data)
+                self._numeric.extend(features)
+                if absent is not None and contract.kind == "table":
+                    indicators.append(absent)
+        self._numeric += indicators
+
+    def rows(self, first: int, last: int) -> Encoded:
+        """Return the rows from `first` up to `last`, as `encode` does."""
+        if self._lists is not None:
+            numeric = self._lists[first:last].astype(np.float32, copy=False)
         else:
-            features, absent = _features(column, data)
-            plain.extend(features)
-            if absent is not None and contract.kind == "table":
-                indicators.append(absent)
-    numeric = _matrix(plain + indicators, table.num_rows, np.float32)
-    if contract.kind == "sequence":
-        return numeric.reshape(table.num_rows, *(contract.shape or ()))
-    if not codes:
-        return numeric
-    categorical = _matrix(codes, table.num_rows, np.int32)
-    if not plain:
-        return {Contract.CATEGORICAL: categorical}
-    return {Contract.NUMERIC: numeric, Contract.CATEGORICAL: categorical}
+            numeric = _matrix(self._numeric, first, last, np.float32)
+        if self._shape is not None:
+            return numeric.reshape(last - first, *self._shape)
+        if not self._codes:
+            return numeric
+        categorical = _matrix(self._codes, first, last, np.int32)
+        if not self._numeric:
+            return {Contract.CATEGORICAL: categorical}
+        return {Contract.NUMERIC: numeric, Contract.CATEGORICAL: categorical}
 
 
 def encode_target(contract: Contract, table: Table) -> np.ndarray:
@@ -149,177 +136,6 @@ def target_codes(
     if target.above is not None:
         return (numbers > target.above).astype(np.int32), bad
     return numbers.astype(np.float32), bad
-
-
-def column_of(table: Table, name: str) -> pa.Array | pa.ChunkedArray:
-    """Return a column by name, or say which one may have been meant."""
-    index = table.schema.get_field_index(name)
-    if index < 0:
-        raise ContractError(missing_column(name, table.schema.names))
-    return table.column(index)
-
-
-def missing_column(name: str, names: list[str] | tuple[str, ...]) -> str:
-    """Say that a column is not there, and which was meant or which there are."""
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {_some(names)}."
-    return f"there is no column {name!r}; {hint}"
-
-
-def _some(names: list[str] | tuple[str, ...], limit: int = 12) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(str, names[:limit])) + more
-
-
-class Fault(NamedTuple):
-    """Rows of a column that are bad in one way: a mask, the way, and what says it of a row."""
-
-    mask: np.ndarray
-    way: Literal["missing", "type", "infinite", "range", "length"]
-    describe: Callable[[int], str]
-
-
-def faults_of(
-    column: Any, data: pa.Array | pa.ChunkedArray, shape: tuple[int, ...] | None = None
-) -> list[Fault]:
-    """Return the ways in which values of a column break the contract; quick where all are good.
-
-    Args:
-        column: what the contract says of the column.
-        data: its values.
-        shape: the shape that lists of lists are of.
-    """
-    if isinstance(column, CategoricalColumn):
-        if pa.types.is_nested(data.type):
-            return _not_a(values.flat(data).is_valid().to_numpy(False), data, "text")
-        return _absent(column, values.missing(data)) if _may_lack(column, data) else []
-    if isinstance(column, ListColumn):
-        return _list_faults(column, data, shape)
-    if isinstance(column, BooleanColumn):
-        read, bad = values.truths(data)
-        return _not_a(bad, data, "true or false") + _absent(column, np.isnan(read), bad)
-    if isinstance(column, DatetimeColumn):
-        return _moment_faults(column, data)
-    return _number_faults(column, data)
-
-
-def _may_lack(column: Any, data: pa.Array | pa.ChunkedArray) -> bool:
-    return not column.fills and (data.null_count > 0 or pa.types.is_floating(data.type))
-
-
-def _not_a(bad: np.ndarray | None, data: pa.Array | pa.ChunkedArray, what: str) -> list[Fault]:
-    if bad is None:
-        return []
-    return [Fault(bad, "type", lambda row: f"{values.shown(data, row)} is not {what}")]
-
-
-def _absent(column: Any, absent: np.ndarray, bad: np.ndarray | None = None) -> list[Fault]:
-    if column.fills:
-        return []
-    absent = absent if bad is None else absent & ~bad
-    if not absent.any():
-        return []
-    why = "the contract allows none" if column.gaps else "the training data had none missing"
-    return [Fault(absent, "missing", lambda row: f"the value is missing, and {why}")]
-
-
-def _number_faults(column: NumericColumn, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
-    numbers, bad = values.numbers(data)
-    low, high = column.limits
-    if not len(numbers):
-        return []
-    if bad is None:
-        # NaN passes through min and max, so one comparison finds every kind of fault.
-        least, most = numbers.min(), numbers.max()
-        if least >= low and most <= high:
-            return []
-        if column.fills and (np.isnan(least) or np.isnan(most)):
-            least, most = np.fmin.reduce(numbers), np.fmax.reduce(numbers)
-            if np.isnan(least) or (least >= low and most <= high):
-                return []
-    faults = _not_a(bad, data, "a number")
-    faults += _absent(column, np.isnan(numbers), bad)
-    return faults + _range_faults(numbers, column.low, column.high, low, high)
-
-
-def _range_faults(
-    numbers: np.ndarray, seen_low: float, seen_high: float, low: float, high: float
-) -> list[Fault]:
-    faults: list[Fault] = []
-    infinite = np.isinf(numbers)
-    if infinite.any():
-        faults.append(Fault(infinite, "infinite", lambda row: "the number is infinite"))
-    beyond = ((numbers < low) | (numbers > high)) & ~infinite
-    if beyond.any():
-        seen = f"{describe_number(seen_low)} to {describe_number(seen_high)} was seen in training"
-
-        def describe(row: int) -> str:
-            return f"{describe_number(float(numbers[row]))} is out of range ({seen})"
-
-        faults.append(Fault(beyond, "range", describe))
-    return faults
-
-
-def _moment_faults(column: DatetimeColumn, data: pa.Array | pa.ChunkedArray) -> list[Fault]:
-    micro, bad = values.moments(data)
-    absent = micro == values.NOT_A_TIME
-    low, high = column.limits
-    faults = _not_a(bad, data, "an ISO date") + _absent(column, absent, bad)
-    beyond = ((micro < low) | (micro > high)) & ~absent
-    if beyond.any():
-        seen = f"{column.low} to {column.high} was seen in training"
-        faults.append(
-            Fault(
-                beyond,
-                "range",
-                lambda row: f"{us_to_iso(int(micro[row]))} is out of range ({seen})",
-            )
-        )
-    return faults
-
-
-def _list_faults(
-    column: ListColumn, data: pa.Array | pa.ChunkedArray, shape: tuple[int, ...] | None
-) -> list[Fault]:
-    array = values.flat(data)
-    try:
-        lengths = list_lengths(array)
-    except DataError as error:
-        message = str(error)
-        return [Fault(np.ones(len(array), dtype=bool), "type", lambda row: message)]
-    wrong = lengths != column.length
-    if wrong.any():
-        good_rows = np.flatnonzero(~wrong)
-        rest = np.zeros(len(array), dtype=bool)
-        inner = [
-            fault._replace(mask=_scatter(fault.mask, good_rows, rest))
-            for fault in _list_faults(column, array.take(pa.array(good_rows)), shape)
-        ]
-
-        def describe(row: int) -> str:
-            return f"{lengths[row]} numbers in the list, not {column.length}"
-
-        return [Fault(wrong, "length", describe), *inner]
-    faults = []
-    if shape is not None and (other := other_nesting(array, shape)).any():
-        faults.append(Fault(other, "length", lambda row: f"the lists are not of the shape {shape}"))
-    numbers = list_values(array).reshape(-1, column.length)
-    low, high = column.limits
-    if numbers.size and not (numbers.min() >= low and numbers.max() <= high):
-        unfit = np.any(~((numbers >= low) & (numbers <= high)), axis=1)
-        what = "a number in the list is missing, infinite or out of range"
-        faults.append(Fault(unfit, "range", lambda row: what))
-    return faults
-
-
-def _scatter(mask: np.ndarray, rows: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    whole = rest.copy()
-    whole[rows] = mask
-    return whole
-
-
-def _lists(column: ListColumn, data: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    return list_values(values.flat(data)).astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=256)
@@ -368,15 +184,15 @@ def _date_features(
     return [np.where(absent, 0.0, wave) for wave in waves] + [np.where(absent, 0.5, scaled)]
 
 
-def _matrix(columns: list[np.ndarray], rows: int, dtype: type) -> np.ndarray:
+def _matrix(columns: list[np.ndarray], first: int, last: int, dtype: type) -> np.ndarray:
     """Lay columns side by side, a tile at a time: first below one another, then turned."""
-    matrix = np.empty((rows, len(columns)), dtype=dtype)
+    matrix = np.empty((last - first, len(columns)), dtype=dtype)
     high, wide = _TILE
-    for top in range(0, rows, high):
-        bottom = min(top + high, rows)
+    for top in range(first, last, high):
+        bottom = min(top + high, last)
         for left in range(0, len(columns), wide):
             some = [column[top:bottom] for column in columns[left : left + wide]]
             tile = np.empty((len(some), bottom - top), dtype=dtype)
             np.concatenate(some, out=tile.reshape(-1), casting="same_kind")
-            matrix[top:bottom, left : left + wide] = tile.T
+            matrix[top - first : bottom - first, left : left + wide] = tile.T
     return matrix

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from secateur.data import values
 from secateur.data.dataset import Split
-from secateur.data.encode import missing_column
+from secateur.data.faults import missing_column
 from secateur.data.splits import NAMES
 from secateur.data.stores import ImageStore, TableStore
 from secateur.data.streamed import StreamedStore

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from secateur.data import splits, values
 from secateur.data.contract import Contract, Target, counted, describe_number
-from secateur.data.encode import check, target_codes
+from secateur.data.encode import target_codes
+from secateur.data.faults import check
 from secateur.data.frames import Frames
 from secateur.data.kinds import Fault, Kind, conform
 from secateur.errors import DataError

@@ -12,7 +12,7 @@ import numpy as np
 from secateur.data import splits, values
 from secateur.data.contract import Contract, ListColumn, Target
 from secateur.data.dataset import Dataset
-from secateur.data.encode import missing_column
+from secateur.data.faults import missing_column
 from secateur.data.frames import Frames
 from secateur.data.kinds import Kind, Profile
 from secateur.data.learn import learn, learn_target

@@ -19,7 +19,8 @@ from secateur.data.contract import (
     ListColumn,
     Target,
 )
-from secateur.data.encode import Fault, target_codes
+from secateur.data.encode import target_codes
+from secateur.data.faults import Fault
 from secateur.data.lists import list_values
 from secateur.data.spread import Reading, Spread, reading
 from secateur.data.values import pc

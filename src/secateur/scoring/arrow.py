@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from secateur.data.contract import Contract
-from secateur.data.encode import missing_column
+from secateur.data.faults import missing_column
 from secateur.data.plain import plain
 from secateur.data.sources import Block, Part
 from secateur.errors import ArtifactError, ContractError

@@ -11,7 +11,7 @@ from typing import get_args
 
 from secateur.data.contract import Contract
 from secateur.data.databases import Query
-from secateur.data.encode import missing_column
+from secateur.data.faults import missing_column
 from secateur.data.places import Place, is_remote, shown
 from secateur.data.sources import Part, names_of
 from secateur.errors import ArtifactError, ContractError, DataError, OutputError, SecateurError

@@ -20,7 +20,7 @@ import pyarrow as pa
 from secateur.data import values
 from secateur.data.contract import Contract, ImageSpec
 from secateur.data.databases import Query
-from secateur.data.encode import faults_of, missing_column
+from secateur.data.faults import faults_of, missing_column
 from secateur.data.images import GRAY, image_size, load_image, read_bytes
 from secateur.data.places import Place, shown
 from secateur.data.shards import samples

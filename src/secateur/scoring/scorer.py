@@ -6,7 +6,7 @@ A `Scorer` holds no state between blocks, so any thread may score any block.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from secateur.data import values
 from secateur.data.contract import BooleanColumn, Contract, NumericColumn
-from secateur.data.encode import Checked, check, encode
+from secateur.data.encode import Encoded, Features
+from secateur.data.faults import Checked, check
 from secateur.data.images import load_image
 from secateur.data.places import REQUESTS, Place
 from secateur.data.shards import Sample, samples
@@ -45,8 +46,6 @@ _CHUNK_BYTES = 2 * 2**20
 # length, and each thread holds one.
 BLOCK_ROWS = 32 * CHUNK_ROWS
 _BLOCK_BYTES = 16 * 2**20
-
-Inputs = np.ndarray | Mapping[str, np.ndarray]
 
 
 class Files(NamedTuple):
@@ -140,7 +139,7 @@ class Scorer:
             table, rows = table.filter(pa.array(checked.good)), rows[checked.good]
         if not len(rows):
             return Scored(None, bad, total)
-        outputs = self._predict(encode(self.contract, table))
+        outputs = self._predict(Features(self.contract, table).rows, len(rows))
         names = self.keys if self.carry == "keys" else table.column_names
         keys = self._carried(table.select(list(names)), text=text) if names else None
         if not np.isfinite(outputs).all():
@@ -206,7 +205,7 @@ class Scorer:
         good = np.array([i for i, one in enumerate(loaded) if not isinstance(one, DataError)], int)
         if not images:
             return Scored(None, bad, len(rows))
-        outputs = self._predict(np.stack(images))
+        outputs = self._predict(lambda i, j: np.stack(images[i:j]), len(images))
         finite = _finite(outputs)
         bad += [bad_at(int(place), _NOT_FINITE) for place in good[~finite]]
         kept = good[finite]
@@ -218,12 +217,11 @@ class Scorer:
         )
         return Scored(table, bad, len(rows))
 
-    def _predict(self, x: Inputs) -> np.ndarray:
-        arrays = x if isinstance(x, Mapping) else {"": x}
-        rows, step = len(next(iter(arrays.values()))), self._chunk
+    def _predict(self, made: Callable[[int, int], Encoded], rows: int) -> np.ndarray:
+        """Predict rows that `made` makes, some at a time."""
+        step = self._chunk
         chunks = [
-            self.predictor.predict({name: a[i : i + step] for name, a in arrays.items()})
-            for i in range(0, rows, step)
+            self.predictor.predict(made(i, min(i + step, rows))) for i in range(0, rows, step)
         ]
         return np.concatenate(chunks)
 

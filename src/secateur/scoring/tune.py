@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from secateur.data.encode import check, encode
+from secateur.data.encode import encode
+from secateur.data.faults import check
 from secateur.data.images import load_image
 from secateur.data.sources import Block
 from secateur.errors import DataError, SecateurError

@@ -17,7 +17,8 @@ from secateur.data.contract import (
     NumericColumn,
     describe_number,
 )
-from secateur.data.encode import check, encode
+from secateur.data.encode import encode
+from secateur.data.faults import check
 from secateur.errors import DataError
 
 _LISTED = 200

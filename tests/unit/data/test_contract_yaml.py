@@ -18,7 +18,8 @@ from secateur.data.contract import (
     NumericColumn,
     Target,
 )
-from secateur.data.encode import check, encode
+from secateur.data.encode import encode
+from secateur.data.faults import check
 from secateur.data.spread import Spread
 from secateur.data.texts import from_yaml, to_yaml
 from secateur.errors import ContractError

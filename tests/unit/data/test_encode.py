@@ -17,7 +17,8 @@ from secateur.data.contract import (
     NumericColumn,
     Target,
 )
-from secateur.data.encode import check, encode, encode_target
+from secateur.data.encode import encode, encode_target
+from secateur.data.faults import check
 from secateur.data.read import read
 from secateur.errors import ContractError
 

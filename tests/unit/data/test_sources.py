@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from secateur.data.contract import BooleanColumn, Contract, DatetimeColumn, NumericColumn, Target
-from secateur.data.encode import check, encode
+from secateur.data.encode import encode
+from secateur.data.faults import check
 from secateur.data.sources import find_parts, names_of, stream
 from secateur.errors import ContractError, DataError
 
