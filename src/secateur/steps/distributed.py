@@ -97,11 +97,7 @@ def fit_distributed(
     batch = _batch(batch_size, data.train.rows, workers)
     start = time.perf_counter()
     with ExitStack() as stack:
-        if checkpoint is None:
-            temporary = tempfile.TemporaryDirectory(prefix="secateur-", ignore_cleanup_errors=True)
-            checkpoint = stack.enter_context(temporary)
-        folder = Path(checkpoint).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = stack.enter_context(_folder(checkpoint))
         state = folder / STATE
         if not resume:
             state.unlink(missing_ok=True)
@@ -131,6 +127,26 @@ def fit_distributed(
         time.perf_counter() - start,
     )
     return trained, curve, again
+
+
+@contextmanager
+def _folder(checkpoint: str | Path | None) -> Iterator[Path]:
+    """Give the folder of the state; one that nobody asked for goes, unless an error names it."""
+    if checkpoint is not None:
+        folder = Path(checkpoint).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    folder = Path(tempfile.mkdtemp(prefix="secateur-"))
+    named = False
+    try:
+        yield folder
+    except SecateurError as error:
+        named = str(folder) in str(error)
+        raise
+    finally:
+        if not named:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _train(job: Any, backend: str, workers: int, state: Path, resume: bool) -> int:
