@@ -94,9 +94,8 @@ def main() -> None:
                     found.setdefault(way, []).append((left, accuracy, whole))
             for way, rows in found.items():
                 left, accuracy, whole = np.mean(rows, axis=0)
-                gains = [
-                    f"{100 * (a[1] - b[1]):+.1f}" for a, b in zip(rows, found["L2"], strict=True)
-                ]
+                pairs = zip(rows, found["L2"], strict=True)
+                gains = [f"{100 * (ours[1] - theirs[1]):+.1f}" for ours, theirs in pairs]
                 line = f"{left:.1%} | {accuracy:.1%} | {', '.join(gains)} | {whole:.1%}"
                 print(f"| {name} | {budget:.0%} | {way} | {line} |", flush=True)
 
