@@ -35,8 +35,14 @@ CLASSES = 6
 def images(rows):
     rng = np.random.default_rng(0)
     y = rng.integers(0, CLASSES, rows)
-    patterns = rng.normal(size=(CLASSES, 24, 24, 3))
-    return (0.35 * patterns[y] + rng.normal(size=(rows, 24, 24, 3))).astype("float32"), y
+    # Stripes of a direction and a width a class, wherever they begin.
+    turn, pace = np.pi * y / CLASSES, 0.7 + 0.2 * y
+    down, right = np.mgrid[:24, :24]
+    along = np.multiply.outer(np.sin(turn), down) + np.multiply.outer(np.cos(turn), right)
+    starts = rng.uniform(0, 2 * np.pi, rows)
+    stripes = np.sin(pace[:, None, None] * along + starts[:, None, None])
+    noise = rng.normal(size=(rows, 24, 24, 3))
+    return (0.6 * stripes[..., None] + noise).astype("float32"), y
 
 
 def sequences(rows):
@@ -94,11 +100,23 @@ def lstm(width):
     return keras.Model(inputs, layers.Dense(CLASSES, activation="softmax")(x))
 
 
+def attention(width):
+    inputs = keras.Input((32, 8), name="steps")
+    x = layers.Dense(2 * width)(layers.Reshape((8, 32))(inputs))
+    normalised = layers.LayerNormalization()(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(4, width // 2)(normalised, normalised)])
+    hidden = layers.Dense(8 * width, activation="relu")(layers.LayerNormalization()(x))
+    x = layers.Add()([x, layers.Dense(2 * width)(hidden)])
+    x = layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, layers.Dense(CLASSES, activation="softmax")(x))
+
+
 KINDS = {
     "residual": (residual, images, ("static", "trained", "weights")),
     "depthwise": (depthwise, images, ("static", "weights")),
     "dense": (dense, table, ("static", "dynamic", "weights", "weights, 4 bits")),
     "lstm": (lstm, sequences, ("dynamic", "weights")),
+    "attention": (attention, sequences, ("static", "dynamic", "weights")),
 }
 MODES = {
     "static": Quantize(calibration="mse"),
