@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--round-to", type=int, default=2)
+    parser.add_argument("--round-to", type=int, default=1)
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.75, 0.5, 0.25])
     parser.add_argument("--gates", nargs="+", choices=sorted(GATES), default=sorted(GATES))
     options = parser.parse_args()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,6 +26,7 @@ from secateur.planning.plan import Plan, plan
 from secateur.planning.scoring import scores_of
 from secateur.steps.asked import check_dataset, check_healing
 from secateur.steps.aware import Rounding
+from secateur.steps.cutting import cut
 from secateur.steps.gates import gates_by
 from secateur.steps.healing import heal
 from secateur.steps.network import STEP, PruningNetwork
@@ -56,7 +59,8 @@ class Select:
     A copy of the model is trained inside of a `PruningNetwork`: each unit that may go has a gate,
     and the loss adds what the open gates cost beyond the budget, by an augmented Lagrangian
     (Gallego-Posada et al. 2022, "Controlled Sparsity via Constrained Optimization"). Then the gates
-    say which units go: they are cut for real, under the same budget.
+    say which units go, under the same budget: they are cut for real, and the epochs left train
+    what was chosen.
 
     Exactly one budget is given.
 
@@ -68,7 +72,7 @@ class Select:
         runtime: with `latency`, on which runtime: `onnxruntime`, `openvino` or `litert`.
         batch: with `latency`, the rows of one call.
         threads: with `latency`, the threads that one call may use.
-        gates: `soft`, `hard_concrete` or `top_k` (see `secateur.steps.gates`).
+        gates: `hard_concrete`, `soft` or `top_k` (see `secateur.steps.gates`).
         by: the criterion that ranks the units before the training, by name or as a function.
         epochs: how often the training split is passed over.
         batch_size: rows a step; `None` chooses by the number of rows.
@@ -85,6 +89,10 @@ class Select:
             result's `quantization` has the ranges. A mapping says how ranges are found to begin
             with, and what is not rounded: `calibration`, `equalize`, `correct_bias`,
             `reduce_range` and `keep` of `Quantize`.
+        rewind: whether the units that are chosen go on from the weights of the given model (Renda,
+            Frankle & Carbin 2020, "Comparing Rewinding and Fine-tuning in Neural Network Pruning"),
+            cut and healed, or from those learned beside the gates; what is quantized always goes on
+            from the latter.
         heal: whether to heal after the cut; what is quantized is not.
         samples: how many training rows the criterion and healing see.
         checkpoint: a folder that keeps the state after every epoch, and within.
@@ -99,7 +107,7 @@ class Select:
     runtime: str = "onnxruntime"
     batch: int = 1
     threads: int = 1
-    gates: str = "soft"
+    gates: str = "hard_concrete"
     by: str | Criterion = "l2"
     epochs: int = 10
     batch_size: int | None = None
@@ -112,6 +120,7 @@ class Select:
     keep: tuple[str, ...] = ()
     kinds: tuple[str, ...] | None = None
     quantize: bool | Mapping[Rounded, Any] = False
+    rewind: bool = True
     heal: bool = True
     samples: int = 512
     checkpoint: str | None = None
@@ -155,15 +164,9 @@ class Select:
         _, curve = fit(
             selecting.graph.model,
             data,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            class_weights=self.class_weights,
-            augment=self.augment,
+            **self._training(self.epochs),
+            until=selecting.until,
             checkpoint=self.checkpoint,
-            resume=self.resume,
-            seed=self.seed,
-            verbose=self.verbose,
             callbacks=[Settle(selecting.choosing)],
             teaching=selecting,
         )
@@ -180,22 +183,30 @@ class Select:
             *before,
             *result.notes,
         ]
-        smaller = result.model
+        whole, smaller = selecting.network.whole(), result.model
+        if selecting.only:
+            whole, smaller = selecting.graph.model, cut(selecting.graph.model, result.plan)
         stages = [Stage("cut", smaller, time.perf_counter() - start)]
+        curves = [("selected", curve)]
         if self.heal and not self._rounds and result.plan:
             start = time.perf_counter()
             x, _ = data.train.sample(self.samples, seed=self.seed)
-            whole = selecting.network.whole()
             smaller, healed = heal(smaller, whole, result.plan, x, seed=self.seed)
             notes += [told(entry) for entry in healed]
             stages.append(Stage("healed", smaller, time.perf_counter() - start))
+        if left := self.epochs - selecting.until:
+            start = time.perf_counter()
+            folder = self._folder(selecting.graph, result.plan)
+            smaller, curve = fit(smaller, data, **self._training(left), checkpoint=folder)
+            stages.append(Stage("fine-tuned", smaller, time.perf_counter() - start))
+            curves.append(("fine-tuned", curve))
         return replace(
             result,
             model=smaller,
             before=measure(model),
             notes=tuple(notes),
             stages=tuple(stages),
-            curves=(("selected", curve),),
+            curves=tuple(curves),
         )
 
     def network(
@@ -262,10 +273,31 @@ class Select:
             decide=partial(self._decide, graph),
             rounding=rounding,
             speed=self.gate_learning_rate / self.learning_rate,
+            only=self.rewind and not self._rounds,
             seed=self.seed,
             asked=repr((name, self.runtime, self.batch, self.threads, self._options())),
         )
         return selecting, notes
+
+    def _training(self, epochs: int) -> dict[str, Any]:
+        """Return what `fit` is told of a training of so many epochs."""
+        return {
+            "epochs": epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "class_weights": self.class_weights,
+            "augment": self.augment,
+            "resume": self.resume,
+            "seed": self.seed,
+            "verbose": self.verbose,
+        }
+
+    def _folder(self, graph: Graph, made: Plan) -> Path | None:
+        """Return where the state of training what was chosen is kept: a folder for each choice."""
+        if self.checkpoint is None:
+            return None
+        name = hashlib.sha256(made.keep(graph).tobytes()).hexdigest()[:12]
+        return Path(self.checkpoint) / f"chosen-{name}"
 
     def _budget(self) -> tuple[str, float]:
         return budget_of(macs=self.macs, params=self.params, latency=self.latency)

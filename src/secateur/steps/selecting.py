@@ -38,6 +38,7 @@ class Selecting:
         steps: how many steps an epoch has.
         epochs: how many epochs it has.
         speed: how much faster gates learn than weights.
+        only: whether it ends with the choice, so that something else trains what was chosen.
         seed: for the gates' draws, and for dropout.
         asked: what is asked of the plan, in words.
 
@@ -55,6 +56,7 @@ class Selecting:
     steps: int = 1
     epochs: int = 1
     speed: float = 1.0
+    only: bool = False
     seed: int = 0
     asked: str = ""
     network: PruningNetwork = field(init=False, repr=False)
@@ -65,16 +67,21 @@ class Selecting:
         return max(1, round(_CHOOSING * self.epochs))
 
     @property
+    def until(self) -> int:
+        """Return how many epochs the network is trained for."""
+        return self.choosing if self.only else self.epochs
+
+    @property
     def settled(self) -> int:
         """Return the first epoch whose weights may be kept: one after the choice, or the last."""
-        return min(self.choosing, self.epochs - 1)
+        return min(self.choosing, self.until - 1)
 
     @property
     def identity(self) -> str:
         """Return what tells this selection from another."""
         start = {name: values.tolist() for name, values in sorted(self.start.items())}
         rounded = self.rounding and self.rounding.quantization.to_json()
-        told = (self.share, self.asked, self.steps, self.speed, self.seed, rounded)
+        told = (self.share, self.asked, self.steps, self.speed, self.only, self.seed, rounded)
         return repr((self.kind.__name__, start, *told))
 
     def around(self, steps: int) -> PruningNetwork:

@@ -52,7 +52,7 @@ def check(step: Select) -> None:
     check_whole(STEP, 1, epochs=step.epochs, samples=step.samples)
     check_whole(STEP, 1, batch=step.batch, threads=step.threads)
     check_positive(STEP, gate_learning_rate=step.gate_learning_rate)
-    check_flags(STEP, heal=step.heal)
+    check_flags(STEP, rewind=step.rewind, heal=step.heal)
     check_mappings(STEP, quantize=step.quantize)
     check_names(STEP, keep=step.keep)
     check_kinds(STEP, step.kinds)

@@ -88,6 +88,7 @@ def fit(
     data: Dataset,
     *,
     epochs: int = 30,
+    until: int | None = None,
     batch_size: int | None = None,
     learning_rate: float = 1e-3,
     patience: int | None = None,
@@ -112,6 +113,7 @@ def fit(
         model: where to start; it is untouched.
         data: gives the batches; `train` is learned from, `validation` is watched.
         epochs: how often the training split is passed over, at most.
+        until: leave off after so many of the epochs, in the midst of what is scheduled for all.
         batch_size: rows a step; None chooses 32 to 1024 by the number of rows.
         learning_rate: the highest rate.
         patience: stop after so many epochs without a better one; None trains all epochs.
@@ -206,7 +208,7 @@ def fit(
     bar = [Bar()] if verbose else []
     early = [*seeded, *replica.callbacks(twin)]
     try:
-        for begin, end in _stretches(first, keeper.steps, epochs):
+        for begin, end in _stretches(first, keeper.steps, until or epochs):
             if keeper.stopped or learner.stop_training:
                 break
             batches.skip = keeper.steps
