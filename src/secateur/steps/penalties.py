@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -129,12 +130,9 @@ class Penalising(keras.optimizers.Adam):
             for each in penalty.units
             if penalty.on_units is not None and each.parts and each.on.any()
         ]
-        self._penalised = {
-            key: variables[key]
-            for key in dict.fromkeys(
-                [p.weight for units in penalty.units for p in units.whole] + [*penalty.singles]
-            )
-        }
+        keys = [p.weight for units in penalty.units for p in units.whole] + [*penalty.singles]
+        # A plain dict would be tracked: on JAX the model's variables would be the optimizer's, too.
+        self._penalised = MappingProxyType({key: variables[key] for key in keys})
         shapes = {key: tuple(each.shape) for key, each in self._penalised.items()}
         self._sizes = {each.group.name: each.sizes(shapes) for each in penalty.units}
         self.strength = self.add_variable((), start, "float32", name="strength")

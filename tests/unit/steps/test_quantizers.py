@@ -16,7 +16,8 @@ def gradient(layer, x, place=None):
         def total(values, x):
             return keras.ops.sum(layer.stateless_call(values, [], x)[0])
 
-        layer.build(x.shape)
+        if not layer.built:
+            layer.build(x.shape)
         values = [each.value for each in layer.trainable_variables]
         if place is None:
             return to_numpy(jax.grad(total, argnums=1)(values, x))
