@@ -65,6 +65,7 @@ def export(
     with sink.waiting("exporting"):
         from secateur.data.contract import Contract
         from secateur.formats.onnx import export as write
+        from secateur.graph.functional import laid_out
         from secateur.models.fits import check_fits
         from secateur.models.load import load_model_with_notes
 
@@ -72,9 +73,11 @@ def export(
         kept, sample = None, None
         if contract is not None:
             kept = Contract.load(contract)
-            check_fits(loaded, kept, where=model)
+            check_fits(laid_out(loaded), kept, where=model)
         if data is not None:
-            dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
+            dataset = read_for(
+                laid_out(loaded), data, where=model, target=target, above=above, header=header
+            )
             kept, sample = dataset.contract, dataset.train.sample(64)[0]
         made = write(
             loaded,

@@ -128,8 +128,10 @@ def inspect(
         with sink.waiting("cutting each group alone"):
             from secateur.steps.sensitivity import sensitivity as measured
 
-            rows = read_for(loaded, data, where=model, target=target, above=above, header=header)
-            curves = [asdict(each) for each in measured(loaded, rows, **options)]
+            rows = read_for(
+                graph.model, data, where=model, target=target, above=above, header=header
+            )
+            curves = [asdict(each) for each in measured(graph.model, rows, **options)]
     sink.notes(notes)
     layers = _layers(graph)
     groups = [

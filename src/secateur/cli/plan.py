@@ -150,7 +150,9 @@ def plan(
         rows = None
         if needs - {"weights"}:
             assert data is not None
-            dataset = read_for(loaded, data, where=model, target=target, above=above, header=header)
+            dataset = read_for(
+                graph.model, data, where=model, target=target, above=above, header=header
+            )
             x, y = dataset.train.sample(samples or 512)
             rows = (x, y) if needs_labels(rank) else x
         stats = observe(graph, rows, needs=needs)

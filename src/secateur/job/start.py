@@ -14,6 +14,7 @@ from secateur.data.read import read
 from secateur.errors import ModelError
 from secateur.evaluation.evaluate import evaluate
 from secateur.evaluation.metrics import Metrics
+from secateur.graph.functional import laid_out
 from secateur.job import account
 from secateur.models.build import build
 from secateur.models.fits import check_fits, image_size
@@ -60,7 +61,7 @@ class Start:
         for note in mended:
             self.notes.append(note)
             self.say(f"loaded     {note}")
-        return model, True
+        return laid_out(model), True
 
     def read(self, model: keras.Model | None) -> Dataset:
         """Read the data; a loaded model says how large images are where the recipe does not."""
@@ -98,7 +99,7 @@ class Start:
                 where="model.build",
                 mend="Return a keras.Model.",
             )
-        return made
+        return laid_out(made)
 
     def baseline(self, model: keras.Model, data: Dataset, loaded: bool) -> keras.Model:
         """Train the model, unless it was loaded and the recipe trains nothing; measure it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from secateur.cost.measure import measure
 from secateur.data.contract import counted
 from secateur.errors import DataError, RecipeError
+from secateur.graph.functional import laid_out
 from secateur.steps.asked import check_dataset, check_names, check_trained, is_number
 from secateur.steps.order import NOTHING
 from secateur.steps.result import Note, Result, Stage
@@ -105,7 +106,8 @@ class FineTune:
         if data is None:
             raise DataError("fine-tuning needs data.", where="finetune", mend="Pass a Dataset.")
         check_dataset(data, "fine-tuning learns from", "finetune", model, labels=True)
-        teaching = self._teaching(teacher)
+        model = laid_out(model)
+        teaching = self._teaching(None if teacher is None else laid_out(teacher))
         start = time.perf_counter()
         settings: dict[str, Any] = {
             "epochs": self.epochs,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.cost.measure import measure
 from secateur.errors import DataError
+from secateur.graph.functional import laid_out
 from secateur.models.load import load_model
 from secateur.planning.criteria import Criterion, criterion, needs_labels
 from secateur.planning.plan import Plan
@@ -133,6 +134,7 @@ class Prune:
             raise DataError(
                 "training between rounds needs data.", where="prune", mend="Pass a Dataset."
             )
+        model = laid_out(model)
         if self.max_drop is not None:
             return self._within_drop(model, data)
         given, early = model, self._early(model)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras import layers
+from keras.src.activations import activations
 
 from secateur.formats.calls import Use
 from secateur.steps.folding import FUSED
@@ -97,7 +98,7 @@ def _settled(key: str, readers: Mapping[str, list[Use]]) -> str:
 
 def is_clipping(operation: Any) -> bool:
     """Say whether an operation is a ReLU, or one that ends at 6."""
-    if isinstance(operation, layers.ReLU):
+    if isinstance(operation, (layers.ReLU, activations.ReLU)):
         plain = not operation.negative_slope and not operation.threshold
         return plain and operation.max_value in (None, 6)
     if isinstance(operation, layers.Activation):

@@ -159,7 +159,7 @@ class Regularize:
         before = measure(model)
         guide = Regularizing(graph, self.settings())
         trained, curve = fit(
-            model,
+            graph.model,
             data,
             epochs=self.epochs,
             batch_size=self.batch_size,

@@ -88,7 +88,7 @@ def sensitivity(
     plans = alone(graph, scores, shares, round_to=round_to, floor=floor, held=held_by(graph, keep))
     split = data.validation if data.validation.rows else data.train
     judged = split.sample(samples, seed=seed)
-    whole = loss_of(model, *judged)
+    whole = loss_of(graph.model, *judged)
     curves = []
     for name, made in plans.items():
         losses: list[tuple[float, float]] = []

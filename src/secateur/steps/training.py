@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from secateur.errors import DataError, RecipeError
+from secateur.graph.functional import laid_out
 from secateur.graph.observe import loss_for
 from secateur.graph.randomness import own_randomness, seed_layers, seeding
 from secateur.graph.weights import copied
@@ -145,6 +146,7 @@ def fit(
     """
     check_training(epochs, batch_size, learning_rate, patience)
     check_dataset(data, "a model is trained on", "fit", model, labels=True)
+    model = laid_out(model)
     if data.train.rows == 0:
         raise DataError("there are no rows to train on.", where="train")
     start = time.perf_counter()

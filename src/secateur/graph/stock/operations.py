@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.activations import activations
 from keras.src.ops import core, image, linalg, math, nn, numpy
 
 from secateur.graph.rule import Contract, Elementwise, Move, Pin, Pool, Rule, register
@@ -36,7 +37,8 @@ _ACROSS = "Argsort Cumprod Cumsum LogSoftmax Softmax Sort Sparsemax TakeAlongAxi
 _RESAMPLING = """AdaptiveAveragePool AdaptiveMaxPool AveragePool CropImages MaxPool PadImages
     Resize"""
 
-register(*_operations(_POINTWISE))(lambda operation: Elementwise())
+# `keras.activations.relu` of a tensor is an operation of its own.
+register(*_operations(_POINTWISE), activations.ReLU)(lambda operation: Elementwise())
 register(*_operations(_MOVING))(lambda operation: Move())
 register(*_operations(_REDUCING))(lambda operation: Move(reduces=axes_of(operation.axis)))
 register(*_operations(_RESAMPLING))(lambda operation: Pool(axis=channels(operation)))
