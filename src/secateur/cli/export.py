@@ -10,7 +10,7 @@ import typer
 from secateur.cli import out as sink
 from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
-from secateur.cli.labelled import Above, Header, Target, read_for
+from secateur.cli.labelled import Above, Header, Ignore, Key, Target, given_with_data, read_for
 from secateur.errors import OutputError, SecateurError
 
 
@@ -27,6 +27,8 @@ def export(
     ] = None,
     target: Target = None,
     above: Above = None,
+    key: Key = None,
+    ignore: Ignore = None,
     header: Header = True,
     features: Annotated[
         str | None,
@@ -53,12 +55,9 @@ def export(
         raise SecateurError(
             "--contract and --data are both given.", mend="Give the one that says more."
         )
-    given = {
-        "--target": target is not None,
-        "--above": above is not None,
-        "--no-header": not header,
-    }
-    refuse_without("--data", given, there=data is not None)
+    refuse_without(
+        "--data", given_with_data(target, above, key, ignore, header), there=data is not None
+    )
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise OutputError("it exists already.", where=out, mend="Name another folder.")
     prepare()
@@ -76,7 +75,14 @@ def export(
             check_fits(laid_out(loaded), kept, where=model)
         if data is not None:
             dataset = read_for(
-                laid_out(loaded), data, where=model, target=target, above=above, header=header
+                laid_out(loaded),
+                data,
+                where=model,
+                target=target,
+                above=above,
+                key=key,
+                ignore=ignore,
+                header=header,
             )
             kept, sample = dataset.contract, dataset.train.sample(64)[0]
         made = write(

@@ -12,7 +12,7 @@ from secateur.cli import out as sink
 from secateur.cli.about import about, is_secret, model_file, opened
 from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
-from secateur.cli.labelled import Above, Header, Target, read_for
+from secateur.cli.labelled import Above, Header, Ignore, Key, Target, given_with_data, read_for
 from secateur.cli.trusted import (
     Identity,
     PassphraseFile,
@@ -41,6 +41,8 @@ def inspect(
     ] = None,
     target: Target = None,
     above: Above = None,
+    key: Key = None,
+    ignore: Ignore = None,
     header: Header = True,
     sensitivity: Annotated[
         bool,
@@ -84,8 +86,7 @@ def inspect(
     options: dict[str, Any] = {"by": by, "round_to": round_to, "samples": samples}
     options = {name: value for name, value in options.items() if value is not None}
     given = {f"--{name.replace('_', '-')}": True for name in options}
-    given |= {"--data": data is not None, "--target": target is not None}
-    given |= {"--above": above is not None, "--no-header": not header}
+    given |= {"--data": data is not None, **given_with_data(target, above, key, ignore, header)}
     refuse_without("--sensitivity", given, there=sensitivity)
     if json:
         refuse_sealed(model, "Its layers are not read: `secateur open` it, or leave out --json.")
@@ -129,7 +130,14 @@ def inspect(
             from secateur.steps.sensitivity import sensitivity as measured
 
             rows = read_for(
-                graph.model, data, where=model, target=target, above=above, header=header
+                graph.model,
+                data,
+                where=model,
+                target=target,
+                above=above,
+                key=key,
+                ignore=ignore,
+                header=header,
             )
             curves = [asdict(each) for each in measured(graph.model, rows, **options)]
     sink.notes(notes)

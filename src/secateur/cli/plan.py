@@ -11,7 +11,7 @@ import typer
 from secateur.cli import out as sink
 from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
-from secateur.cli.labelled import Above, Header, Target, read_for
+from secateur.cli.labelled import Above, Header, Ignore, Key, Target, given_with_data, read_for
 from secateur.errors import OutputError, PlanError
 
 
@@ -90,6 +90,8 @@ def plan(
     ] = None,
     target: Target = None,
     above: Above = None,
+    key: Key = None,
+    ignore: Ignore = None,
     header: Header = True,
     samples: Annotated[
         int | None,
@@ -109,9 +111,7 @@ def plan(
     refuse_without(
         "--data",
         {
-            "--target": target is not None,
-            "--above": above is not None,
-            "--no-header": not header,
+            **given_with_data(target, above, key, ignore, header),
             "--samples": samples is not None,
         },
         there=data is not None,
@@ -151,7 +151,14 @@ def plan(
         if needs - {"weights"}:
             assert data is not None
             dataset = read_for(
-                graph.model, data, where=model, target=target, above=above, header=header
+                graph.model,
+                data,
+                where=model,
+                target=target,
+                above=above,
+                key=key,
+                ignore=ignore,
+                header=header,
             )
             x, y = dataset.train.sample(samples or 512)
             rows = (x, y) if needs_labels(rank) else x

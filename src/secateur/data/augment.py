@@ -20,6 +20,11 @@ from secateur.errors import DataError
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 # For which kinds of data each is.
 _KINDS: dict[str, tuple[str, ...]] = {
+    "flip": ("image", "array"),
+    "rotate": ("image", "array"),
+    "shift": ("image", "array", "sequence"),
+    "zoom": ("image", "array", "sequence"),
+    "contrast": ("image", "array"),
     "vertical_flip": ("image", "array"),
     "rand_augment": ("image", "array"),
     "mixup": ("image", "array", "sequence"),
@@ -27,6 +32,8 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "warp": ("sequence",),
     "swap": ("table",),
 }
+# How far images are turned, moved and scaled, and how much their contrast changes.
+_USUAL = (0.05, 0.08, 0.1, 0.1)
 # How many speeds of time are drawn for a sequence.
 _KNOTS = 4
 
@@ -113,10 +120,10 @@ def augmentation(
     kind: Literal["image", "table", "sequence", "array"],
     *,
     flip: bool = False,
-    rotate: float = 0.05,
-    shift: float = 0.08,
-    zoom: float = 0.1,
-    contrast: float = 0.1,
+    rotate: float | None = None,
+    shift: float | None = None,
+    zoom: float | None = None,
+    contrast: float | None = None,
     noise: float = 0.0,
     vertical_flip: bool = False,
     rand_augment: int = 0,
@@ -134,10 +141,10 @@ def augmentation(
             edge pixels carried outward; sequences are moved in time and scaled; the numbers of a
             table are only given noise.
         flip: whether left and right may be exchanged (images).
-        rotate: how far an image is turned at most, as a share of a full turn.
-        shift: how far it is moved at most, as a share of its side or of its steps.
-        zoom: how much larger or smaller it becomes at most.
-        contrast: how much its contrast changes at most.
+        rotate: how far an image is turned at most, as a share of a full turn; 0.05 by default.
+        shift: how far it is moved at most, as a share of its side or of its steps; 0.08 by default.
+        zoom: how much larger or smaller it becomes at most; 0.1 by default.
+        contrast: how much its contrast changes at most; 0.1 by default.
         noise: the spread of noise, as a share of the spread of a channel or column.
         vertical_flip: whether top and bottom may be exchanged (images).
         rand_augment: how many operations of RandAugment each image gets; 0 for none.
@@ -156,10 +163,15 @@ def augmentation(
     amounts = {"rotate": rotate, "shift": shift, "zoom": zoom, "contrast": contrast, "noise": noise}
     amounts |= {"warp": warp, "swap": swap}
     for name, amount in amounts.items():
-        if not 0 <= amount < 1:
+        if amount is not None and not 0 <= amount < 1:
             raise DataError(f"`{name}` is from 0 to below 1, not {amount!r}.")
     _check_strong(rand_augment, {"strength": strength, "mixup": mixup, "cutmix": cutmix})
     asked = {
+        "flip": flip,
+        "rotate": rotate,
+        "shift": shift,
+        "zoom": zoom,
+        "contrast": contrast,
         "vertical_flip": vertical_flip,
         "rand_augment": rand_augment,
         "mixup": mixup,
@@ -173,6 +185,8 @@ def augmentation(
                 f"`{name}` is for {' and '.join(_KINDS[name])}, and this is {kind}.",
                 mend="Leave it out.",
             )
+    usual = zip((rotate, shift, zoom, contrast), _USUAL, strict=True)
+    rotate, shift, zoom, contrast = (each if amount is None else amount for amount, each in usual)
     changes: list[Change] = []
     if kind in ("image", "array") and (flip or rotate or shift or zoom):
         changes.append(_Move(flip, rotate, shift, zoom))

@@ -18,6 +18,7 @@ from secateur.data.order import Order
 from secateur.errors import DataError, SecateurError
 
 if TYPE_CHECKING:
+    from secateur.data.contract import Contract
     from secateur.data.dataset import Split
 
 BLOCK = 4096
@@ -186,17 +187,41 @@ class Batches(keras.utils.PyDataset):
         return x, y, weights
 
 
+def check_class_weights(
+    contract: Contract,
+    wanted: bool | Mapping[str, float] | None,
+    *,
+    where: str = "class_weights",
+) -> None:
+    """Refuse weights of classes that are not there.
+
+    Raises:
+        DataError: naming one.
+    """
+    if wanted is None or wanted is False:
+        return
+    if not contract.classes:
+        raise DataError(
+            "class weights were asked for, and the target is a number.",
+            where=where,
+            mend="Leave them out.",
+        )
+    for name in wanted if isinstance(wanted, Mapping) else ():
+        if name not in contract.classes:
+            raise DataError(
+                f"there is no class {name!r} to weigh.",
+                where=where,
+                mend=f"Name some of: {', '.join(contract.classes)}.",
+            )
+
+
 def _weights(split: Split, wanted: bool | Mapping[str, float] | None) -> np.ndarray | None:
     """Return a weight for each class, averaging 1 over the samples where they are balanced."""
+    check_class_weights(split.contract, wanted)
     if wanted is None or wanted is False:
         return None
     classes = split.contract.classes
-    if not classes:
-        raise DataError("class weights were asked for, and the target is a number.")
     if isinstance(wanted, Mapping):
-        for name in wanted:
-            if name not in classes:
-                raise DataError(f"there is no class {name!r} to weigh; there are {classes}.")
         return np.array([wanted.get(name, 1.0) for name in classes], np.float32)
     counts = np.maximum(list(split.class_counts().values()), 1)
     return (split.rows / (len(classes) * counts)).astype(np.float32)

@@ -114,7 +114,7 @@ def read_blocks(
     *,
     columns: Sequence[str] | None = None,
     types: Mapping[str, pa.DataType] | None = None,
-    as_written: Collection[str] = (),
+    nulls: Mapping[str, Collection[str]] | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Block]:
     """Read a file block by block.
@@ -125,8 +125,9 @@ def read_blocks(
         columns: the columns to read, in this order; all where None.
         types: the type wanted of a column; text where it has none. A column of a block in which
             some value is not of this type arrives as text.
-        as_written: columns of text in which words such as "NA" or "null" are text too, and only a
-            field with nothing in it is missing.
+        nulls: the words that stand for a missing value in a column of text, where these are others
+            than usual: in a column of keys "NA" is a key, and only a field with nothing in it is
+            missing.
         block_bytes: about how much text is read at a time.
 
     Yields:
@@ -137,7 +138,7 @@ def read_blocks(
     position = 0
     for text, whole in _records(path, dialect.start, block_bytes):
         for table, bad in _tables(path, _as_utf8(text), whole, dialect, kinds):
-            table = _with_nulls(table, as_written)
+            table = _with_nulls(table, nulls or {})
             count = table.num_rows + len(bad)
             rows = np.arange(position, position + count)
             if bad:
@@ -208,7 +209,7 @@ def _parse(
         table, bad = _arrow(text, dialect, dict.fromkeys(kinds, pa.string()))
     except pa.ArrowInvalid as error:
         raise DataError(f"the text cannot be parsed: {error}.", where=path) from error
-    table = _with_nulls(table, [name for name, kind in kinds.items() if is_text(kind)])
+    table = _with_nulls(table, {name: ("",) for name, kind in kinds.items() if is_text(kind)})
     for index, (name, kind) in enumerate(kinds.items()):
         try:
             table = table.set_column(index, name, table.column(index).cast(kind))
@@ -246,12 +247,12 @@ def _arrow(
     return table, bad
 
 
-def _with_nulls(table: pa.Table, as_written: Collection[str]) -> pa.Table:
+def _with_nulls(table: pa.Table, nulls: Mapping[str, Collection[str]]) -> pa.Table:
     """Return a table in whose columns of text the words for what is missing are nulls."""
     for index, name in enumerate(table.column_names):
         column = table.column(index)
         if is_text(column.type):
-            words = pa.array(("",) if name in as_written else NULL_WORDS, column.type)
+            words = pa.array(nulls.get(name, NULL_WORDS), column.type)
             missing = pc.is_in(column, value_set=words)
             if pc.any(missing).as_py():
                 column = pc.if_else(missing, pa.scalar(None, column.type), column)

@@ -5,7 +5,7 @@ Parts come in a fixed order, and a part is streamed: memory does not grow with t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -21,6 +21,7 @@ from secateur.data.delimited import BadRow, Block, Dialect, read_blocks, sniff
 from secateur.data.images import SUFFIXES as IMAGE_SUFFIXES
 from secateur.data.partitions import Partition, add_columns, in_words, partitions
 from secateur.data.places import Place, at, find_files, shown
+from secateur.data.values import NULL_WORDS
 from secateur.errors import ContractError, DataError
 
 __all__ = ["BadRow", "Block", "Part", "find_parts", "names_of", "stream"]
@@ -269,10 +270,8 @@ def _stream(
         dialect = _dialect(part, contract, header)
         demand(columns, dialect.names, part.file)
         types = {} if contract is None else _types(contract)
-        others = set() if contract is None else set(dialect.names) - set(_read_names(contract))
-        for block in read_blocks(
-            part.file, dialect, columns=columns, types=types, as_written=others
-        ):
+        nulls = {} if contract is None else _nulls(contract, dialect.names)
+        for block in read_blocks(part.file, dialect, columns=columns, types=types, nulls=nulls):
             yield from _cut(block, batch_rows)
         return
     position = first
@@ -286,6 +285,20 @@ def _stream(
         rows = np.arange(position, position + batch.num_rows)
         position += batch.num_rows
         yield Block(pa.Table.from_batches([batch]), rows)
+
+
+def _nulls(contract: Contract, names: Iterable[str]) -> dict[str, Collection[str]]:
+    """Return the words for what is missing of the columns in which they are not the usual ones.
+
+    What a model does not read is handed on as it is written; what was a word in training stays one.
+    """
+    handed_on = set(names) - set(_read_names(contract))
+    found: dict[str, Collection[str]] = dict.fromkeys(handed_on, ("",))
+    for column in contract.columns:
+        known = column.vocabulary if isinstance(column, CategoricalColumn) else ()
+        if not set(NULL_WORDS).isdisjoint(known):
+            found[column.name] = [word for word in NULL_WORDS if word not in known]
+    return found
 
 
 def _cut(block: Block, batch_rows: int) -> Iterator[Block]:

@@ -33,7 +33,7 @@ def quiet() -> Iterator[None]:
                 _redirected(chatter.fileno()),
             ):
                 yield
-        except BaseException as error:
+        except Exception as error:
             chatter.seek(0)
             if said := chatter.read().decode(errors="replace").strip():
                 error.add_note(said)

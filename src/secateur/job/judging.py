@@ -29,17 +29,6 @@ class Judged(NamedTuple):
     lines: tuple[str, ...]
 
 
-def check_groups(recipe: Recipe, data: Dataset) -> None:
-    """Look for the groups that the recipe names, before anything takes long.
-
-    Raises:
-        ContractError: there is no such column.
-        DataError: a pattern is none, or the data has no columns.
-    """
-    for column in recipe.measure.groups:
-        groups_of(data.test, column)
-
-
 def judge(
     recipe: Recipe,
     data: Dataset,

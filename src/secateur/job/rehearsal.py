@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from secateur.graph.trace import trace
 from secateur.job import compare, explore
 from secateur.job.contender import outcome_of
+from secateur.job.early import check_groups, check_trainings
 from secateur.job.folder import RunFolder
-from secateur.job.judging import check_groups
 from secateur.job.rehearsed import Choice, CompareRehearsal, ExploreRehearsal, Rehearsal, Rival
 from secateur.job.start import Say, Start
 from secateur.models.fits import check_fits
@@ -64,6 +64,7 @@ def rehearse(
     check_workers(recipe.chain)
     found, data = _begun(Start(recipe, folder, _say(progress), False))
     check_groups(recipe, data)
+    check_trainings(recipe.chain, data)
     parts = ["baseline", *(f"step {index + 1}" for index in range(len(steps)))]
     return Rehearsal(**found, steps=steps, done=tuple(name for name in parts if folder.has(name)))
 
@@ -120,7 +121,9 @@ def rehearse_compare(
     for _, steps in asked:
         check_workers(steps)
     folder = RunFolder(out, recipe.start, resume=True)
-    found, _ = _begun(Start(recipe.start, folder, _say(progress), False))
+    found, data = _begun(Start(recipe.start, folder, _say(progress), False))
+    for _, steps in asked:
+        check_trainings(steps, data)
     done: dict[str, list[int]] = {}
     for order in compare.orders_of(recipe, folder, runtimes):
         outcome = outcome_of(order)

@@ -25,9 +25,10 @@ from secateur.formats.grids import Quantization
 from secateur.formats.onnx import export
 from secateur.formats.predictor import Predictor
 from secateur.job import account
+from secateur.job.early import check_groups, check_trainings
 from secateur.job.folder import RunFolder, disk_errors
 from secateur.job.handing import hand_over
-from secateur.job.judging import check_groups, judge
+from secateur.job.judging import judge
 from secateur.job.start import Say, Start
 from secateur.models.load import load_model
 from secateur.planning.plan import Plan
@@ -108,9 +109,10 @@ class _Job(Start):
         return made
 
     def read(self, model: keras.Model | None) -> Dataset:
-        """Read the data, and look for the groups that will be asked of it, before any training."""
+        """Read the data, and look for what will be asked of it, before any training."""
         data = super().read(model)
         check_groups(self.recipe, data)
+        check_trainings(self.recipe.chain, data)
         return data
 
     def step(

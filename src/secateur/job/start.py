@@ -16,6 +16,7 @@ from secateur.evaluation.evaluate import evaluate
 from secateur.evaluation.metrics import Metrics
 from secateur.graph.functional import laid_out
 from secateur.job import account
+from secateur.job.early import check_trainings
 from secateur.models.build import build
 from secateur.models.fits import check_fits, image_size
 from secateur.models.load import load_model, load_model_with_notes
@@ -77,6 +78,8 @@ class Start:
         self.say(f"read       {rows} rows to train, validate and test on")
         for note in data.notes:
             self.say(f"           {note}")
+        if self.recipe.train is not None:
+            check_trainings([self.recipe.train], data)
         return data
 
     def build(self, data: Dataset) -> keras.Model:

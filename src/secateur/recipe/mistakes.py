@@ -34,6 +34,13 @@ def explain(error: ValidationError, positions: Positions, top: Sequence[str]) ->
             where=where,
             mend=_home(name, path, top) or suggest(name, known),
         )
+    if first["type"] == "missing" and isinstance(path[-1], int):
+        last = max(each["loc"][-1] for each in found if each["loc"][:-1] == first["loc"][:-1])
+        return RecipeError(
+            f"{place(path[:-1])} has {path[-1]} of the {last + 1} values that it needs.",
+            where=positions.at(path[:-1]),
+            mend="Give all of them, in brackets.",
+        )
     if first["type"] == "missing":
         return RecipeError(
             f"the recipe has no {place(path)!r}, which it needs.",

@@ -22,13 +22,20 @@ _NOT_YAML = (yaml.YAMLError, ValueError, OverflowError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as it is read safely, but that 2:4 is a text.
+    """YAML as it is read safely, but that 2:4 is a text, and every key.
 
-    YAML 1.1 takes it for a number to the base of sixty, 124; YAML 1.2 does not.
+    YAML 1.1 takes 2:4 for a number to the base of sixty, 124, and a class `yes` for true.
     """
 
     def construct_yaml_int(self, node: Any) -> Any:
         return node.value if ":" in node.value else super().construct_yaml_int(node)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        self.flatten_mapping(node)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)

@@ -12,6 +12,11 @@ Entry = Annotated[
     dict[str, Any], BeforeValidator(lambda value: {value: {}} if isinstance(value, str) else value)
 ]
 
+# One name may stand without brackets.
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
 
 class Section(BaseModel):
     """A mapping with known keys."""
@@ -29,8 +34,8 @@ class DataSection(Section):
     source: str
     target: str | None = None
     above: float | None = None
-    keys: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
+    keys: Names = ()
+    ignore: Names = ()
     group: str | None = None
     stratify: bool = True
     split: tuple[float, float, float] = (0.6, 0.2, 0.2)
@@ -121,7 +126,7 @@ class MeasureSection(Section):
     batches: tuple[int, ...] = Field(default=(1, 32), min_length=1)
     threads: int = Field(default=1, ge=1)
     seconds: float = Field(default=3.0, gt=0)
-    groups: tuple[str, ...] = ()
+    groups: Names = ()
     margin: float = Field(default=5.0, gt=0, le=100)
     corruptions: bool = True
 

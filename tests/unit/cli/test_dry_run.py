@@ -52,6 +52,26 @@ def test_a_run_that_would_fail_says_so(secateur, photos, model, tmp_path):
     assert "the model takes samples of shape" in one_line(err)
 
 
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("train.class_weights={brigt: 2}", "there is no class 'brigt'"),
+        ("steps.finetune.class_weights={brigt: 2}", "finetune.class_weights"),
+        ("steps.finetune.augment={swap: 0.1}", "`swap` is for table"),
+    ],
+)
+def test_what_the_data_has_not_is_told_before_anything_is_made(
+    secateur, photos, tmp_path, change, words, dry
+):
+    (tmp_path / "recipe.yaml").write_text(RECIPE + STEPS)
+    before = files(tmp_path)
+    code, _, err = secateur("run", "recipe.yaml", "--out", "made", "--set", change, *dry)
+    assert code == 2
+    assert words in one_line(err)
+    assert files(tmp_path) == before
+
+
 def test_scoring_tells_what_there_is_and_tries_some_of_it(secateur, photos, model, tmp_path):
     assert secateur("export", model, "artifact", "--data", photos)[0] == 0
     (photos / "dark" / "0.png").write_bytes(b"no picture")

@@ -204,3 +204,9 @@ def test_what_is_for_another_kind_of_data_is_refused(kind, name, value):
 def test_strong_amounts_out_of_range(name, value):
     with pytest.raises(DataError, match=f"`{name}` is "):
         augmentation("image", **{name: value})
+
+
+@pytest.mark.parametrize("options", [{"flip": True}, {"rotate": 0.1}, {"zoom": 0.2}])
+def test_what_is_asked_for_is_not_left_out_without_a_word(options):
+    with pytest.raises(DataError, match=f"`{next(iter(options))}` is for image"):
+        augmentation("table", **options)

@@ -204,7 +204,7 @@ def test_words_for_nothing_are_text_where_a_column_is_kept_as_written(tmp_path, 
     text = "id,word,n\nNA,NA,NA\nNone,a,1\n,null,null\n" + broken
     path = write(tmp_path, text.encode())
     types = {"n": pa.float64()}
-    (block,) = read_blocks(path, sniff(path), types=types, as_written={"id"})
+    (block,) = read_blocks(path, sniff(path), types=types, nulls={"id": ("",)})
     assert block.table["id"].to_pylist()[:3] == ["NA", "None", None]
     assert block.table["word"].to_pylist()[:3] == [None, "a", None]
     assert block.table["n"].is_null().to_pylist()[:3] == [True, False, True]

@@ -9,7 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from secateur.data.contract import BooleanColumn, Contract, DatetimeColumn, NumericColumn, Target
+from secateur.data.contract import (
+    BooleanColumn,
+    CategoricalColumn,
+    Contract,
+    DatetimeColumn,
+    NumericColumn,
+    Target,
+)
 from secateur.data.encode import encode
 from secateur.data.faults import check
 from secateur.data.sources import find_parts, names_of, stream
@@ -214,3 +221,14 @@ def test_nothing_to_read_is_said_clearly(tmp_path, source, message):
     (tmp_path / "words" / "a.md").write_text("x")
     with pytest.raises(DataError, match=message):
         find_parts(tmp_path / source)
+
+
+def test_what_was_a_word_in_training_is_one_in_a_text_file(tmp_path):
+    (tmp_path / "t.csv").write_text("country,town\nNA,NA\nDE,Kiel\nnull,\n")
+    words = CategoricalColumn(name="country", vocabulary=("DE", "NA"), nullable=True)
+    towns = CategoricalColumn(name="town", vocabulary=("Kiel",), nullable=True)
+    contract = Contract(kind="table", columns=(words, towns), target=Target(name="y"))
+    (part,) = find_parts(tmp_path)
+    (block,) = stream(part, ["country", "town"], contract=contract, batch_rows=10)
+    assert block.table["country"].to_pylist() == ["NA", "DE", None]
+    assert block.table["town"].to_pylist() == [None, "Kiel", None]

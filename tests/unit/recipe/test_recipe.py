@@ -86,7 +86,7 @@ def test_sections_know_all_that_their_functions_take():
         "kind",
         "seed",
     }
-    not_of_a_recipe = {"model", "data", "checkpoint", "resume", "seed", "verbose"}
+    not_of_a_recipe = {"model", "data", "until", "checkpoint", "resume", "seed", "verbose"}
     not_of_a_recipe |= {"callbacks", "guide", "teaching", "replica", "checkpoint_seconds"}
     assert (
         set(TrainSection.model_fields) == set(inspect.signature(fit).parameters) - not_of_a_recipe
@@ -279,3 +279,17 @@ def test_a_pattern_that_was_read_as_a_number_is_to_be_put_into_quotes():
 def test_numbers_with_colons_are_no_numbers(write):
     with pytest.raises(RecipeError, match="seed"):
         Recipe.load(write(WHOLE.replace("seed: 7", "seed: 1:30")))
+
+
+def test_keys_are_text_whatever_yaml_makes_of_them(write):
+    recipe = Recipe.load(write(WHOLE), ["train.class_weights={yes: 2, no: 1, 3: 1}"])
+    assert recipe.train.class_weights == {"yes": 2, "no": 1, "3": 1}
+
+
+def test_one_name_needs_no_brackets(write):
+    assert Recipe.load(write(WHOLE), ["data.keys=id"]).data.keys == ("id",)
+
+
+def test_too_few_values_are_told(write):
+    with pytest.raises(RecipeError, match=r"data\.split has 2 of the 3 values"):
+        Recipe.load(write(WHOLE), ["data.split=[0.5, 0.5]"])

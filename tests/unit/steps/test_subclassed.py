@@ -64,7 +64,6 @@ def test_a_step_takes_a_subclassed_model(model, data, step):
 
 def test_what_is_trained_goes_on_from_the_weights_of_a_subclassed_model(model, data):
     trained, _ = fit(model, data, epochs=1, learning_rate=1e-9)
-    x, _ = data.test.sample(16)
     # The moving statistics of a batch normalization are noted at any rate.
     first, own = trained.layers[1], model.first
     assert first.name == own.name
