@@ -12,6 +12,7 @@ from secateur.graph.trace import trace
 from secateur.graph.weights import to_numpy
 from secateur.planning.plan import Plan
 from secateur.steps.chain import chain
+from secateur.steps.cutting import cut
 from secateur.steps.finetune import FineTune
 from secateur.steps.gates import GATES, HardConcrete
 from secateur.steps.network import PruningNetwork
@@ -124,11 +125,13 @@ def test_what_layers_note_of_a_batch_is_kept(model, data):
     assert not np.allclose(before, after)
 
 
-def test_an_interrupted_selection_goes_on_to_the_same_result(model, data, tmp_path):
+@pytest.mark.parametrize("saved", [1, 3], ids=["of the choice", "of what was chosen"])
+def test_an_interrupted_selection_goes_on_to_the_same_result(model, data, tmp_path, saved):
     class Stop(Exception):
         pass
 
-    step = {"macs": 0.5, "epochs": 3, **FAST}
+    # Two epochs choose, so that a third is one of the second training.
+    step = {"macs": 0.5, "epochs": 5, **FAST}
     whole = Select(**step)(model, data)
     from secateur.steps import keeper
 
@@ -136,7 +139,7 @@ def test_an_interrupted_selection_goes_on_to_the_same_result(model, data, tmp_pa
 
     def broken(self, folder, epochs):
         done(self, folder, epochs)
-        if epochs == 2:
+        if epochs == saved:
             raise Stop
 
     keeper.Keeper._save = broken
@@ -155,6 +158,23 @@ def test_the_same_seed_selects_the_same(model, data):
     one, other = (Select(macs=0.5, epochs=2, **FAST)(model, data) for _ in range(2))
     assert one.plan == other.plan
     assert isinstance(one.plan, Plan)
+
+
+def test_what_was_chosen_goes_on_from_the_given_model(model, data):
+    step = {"macs": 0.5, "epochs": 1, **FAST}
+    result = Select(**step, heal=False)(model, data)
+    for one, other in zip(result.model.weights, cut(model, result.plan).weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+    learned = Select(**step, heal=False, rewind=False)(model, data)
+    assert learned.plan == result.plan
+    pairs = zip(result.model.weights, learned.model.weights, strict=True)
+    assert any(np.abs(to_numpy(one) - to_numpy(other)).max() > 1e-4 for one, other in pairs)
+
+
+def test_without_rewinding_the_network_is_trained_to_the_end(model, data):
+    result = Select(macs=0.5, epochs=3, rewind=False, **FAST)(model, data)
+    assert [stage.name for stage in result.stages] == ["cut", "healed"]
+    assert [(name, curve.epochs) for name, curve in result.curves] == [("selected", 3)]
 
 
 def test_what_is_kept_has_no_gates(model, data):
