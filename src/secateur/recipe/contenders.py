@@ -92,8 +92,7 @@ def _regularize(penalty: str) -> Family:
 
 
 def _select(macs: float, epochs: int) -> list[Entry]:
-    first, rest = _halves(epochs)
-    return [{"select": {"macs": macs, "epochs": first}}, *_tune(rest)]
+    return [{"select": {"macs": macs, "epochs": epochs}}]
 
 
 def _sparsify(macs: float, epochs: int) -> list[Entry]:
