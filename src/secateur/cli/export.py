@@ -10,7 +10,7 @@ import typer
 from secateur.cli import out as sink
 from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
-from secateur.cli.labelled import Above, Header, Ignore, Key, Target, given_with_data, read_for
+from secateur.cli.labelled import Above, Header, Ignore, Key, Reading, Target, read_for
 from secateur.errors import OutputError, SecateurError
 
 
@@ -55,9 +55,8 @@ def export(
         raise SecateurError(
             "--contract and --data are both given.", mend="Give the one that says more."
         )
-    refuse_without(
-        "--data", given_with_data(target, above, key, ignore, header), there=data is not None
-    )
+    how = Reading(target, above, key, ignore, header)
+    refuse_without("--data", how.given, there=data is not None)
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise OutputError("it exists already.", where=out, mend="Name another folder.")
     prepare()
@@ -74,16 +73,7 @@ def export(
             kept = Contract.load(contract)
             check_fits(laid_out(loaded), kept, where=model)
         if data is not None:
-            dataset = read_for(
-                laid_out(loaded),
-                data,
-                where=model,
-                target=target,
-                above=above,
-                key=key,
-                ignore=ignore,
-                header=header,
-            )
+            dataset = read_for(laid_out(loaded), data, how, where=model)
             kept, sample = dataset.contract, dataset.train.sample(64)[0]
         made = write(
             loaded,

@@ -12,7 +12,7 @@ from secateur.cli import out as sink
 from secateur.cli.about import about, is_secret, model_file, opened
 from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
-from secateur.cli.labelled import Above, Header, Ignore, Key, Target, given_with_data, read_for
+from secateur.cli.labelled import Above, Header, Ignore, Key, Reading, Target, read_for
 from secateur.cli.trusted import (
     Identity,
     PassphraseFile,
@@ -86,7 +86,8 @@ def inspect(
     options: dict[str, Any] = {"by": by, "round_to": round_to, "samples": samples}
     options = {name: value for name, value in options.items() if value is not None}
     given = {f"--{name.replace('_', '-')}": True for name in options}
-    given |= {"--data": data is not None, **given_with_data(target, above, key, ignore, header)}
+    how = Reading(target, above, key, ignore, header)
+    given |= {"--data": data is not None, **how.given}
     refuse_without("--sensitivity", given, there=sensitivity)
     if json:
         refuse_sealed(model, "Its layers are not read: `secateur open` it, or leave out --json.")
@@ -129,16 +130,7 @@ def inspect(
         with sink.waiting("cutting each group alone"):
             from secateur.steps.sensitivity import sensitivity as measured
 
-            rows = read_for(
-                graph.model,
-                data,
-                where=model,
-                target=target,
-                above=above,
-                key=key,
-                ignore=ignore,
-                header=header,
-            )
+            rows = read_for(graph.model, data, how, where=model)
             curves = [asdict(each) for each in measured(graph.model, rows, **options)]
     sink.notes(notes)
     layers = _layers(graph)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -39,17 +39,28 @@ Header = Annotated[
 ]
 
 
-def read_for(
-    model: keras.Model,
-    data: str,
-    *,
-    where: Path,
-    target: str | None,
-    above: float | None,
-    key: Sequence[str] | None,
-    ignore: Sequence[str] | None,
-    header: bool,
-) -> Dataset:
+class Reading(NamedTuple):
+    """How data with labels is read, as the options of a command say."""
+
+    target: str | None
+    above: float | None
+    key: Sequence[str] | None
+    ignore: Sequence[str] | None
+    header: bool
+
+    @property
+    def given(self) -> dict[str, bool]:
+        """Which options were given, by their names."""
+        return {
+            "--target": self.target is not None,
+            "--above": self.above is not None,
+            "--key": bool(self.key),
+            "--ignore": bool(self.ignore),
+            "--no-header": not self.header,
+        }
+
+
+def read_for(model: keras.Model, data: str, how: Reading, *, where: Path) -> Dataset:
     """Read data for a model that is there; it says how large images are.
 
     Raises:
@@ -62,29 +73,12 @@ def read_for(
     images = {"image_size": size[:2], "mode": size[2]} if size else {}
     dataset = read(
         data,
-        target=target,
-        above=above,
-        keys=key or (),
-        ignore=ignore or (),
-        header=header,
+        target=how.target,
+        above=how.above,
+        keys=how.key or (),
+        ignore=how.ignore or (),
+        header=how.header,
         **images,
     )
     check_fits(model, dataset.contract, where=where)
     return dataset
-
-
-def given_with_data(
-    target: str | None,
-    above: float | None,
-    key: Sequence[str] | None,
-    ignore: Sequence[str] | None,
-    header: bool,
-) -> dict[str, bool]:
-    """Return which options that say how data is read were given, by their names."""
-    return {
-        "--target": target is not None,
-        "--above": above is not None,
-        "--key": bool(key),
-        "--ignore": bool(ignore),
-        "--no-header": not header,
-    }

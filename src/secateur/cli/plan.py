@@ -11,7 +11,7 @@ import typer
 from secateur.cli import out as sink
 from secateur.cli.idle import refuse_without
 from secateur.cli.keras_setup import prepare
-from secateur.cli.labelled import Above, Header, Ignore, Key, Target, given_with_data, read_for
+from secateur.cli.labelled import Above, Header, Ignore, Key, Reading, Target, read_for
 from secateur.errors import OutputError, PlanError
 
 
@@ -108,14 +108,9 @@ def plan(
     timing: dict[str, Any] = {"runtime": runtime, "batch": batch, "threads": threads}
     timing = {name: value for name, value in timing.items() if value is not None}
     refuse_without("--latency", {f"--{name}": True for name in timing}, there=latency is not None)
-    refuse_without(
-        "--data",
-        {
-            **given_with_data(target, above, key, ignore, header),
-            "--samples": samples is not None,
-        },
-        there=data is not None,
-    )
+    how = Reading(target, above, key, ignore, header)
+    given = {**how.given, "--samples": samples is not None}
+    refuse_without("--data", given, there=data is not None)
     if out is not None and out.exists():
         raise OutputError("the file exists already.", where=out, mend="Name another file.")
     prepare()
@@ -150,16 +145,7 @@ def plan(
         rows = None
         if needs - {"weights"}:
             assert data is not None
-            dataset = read_for(
-                graph.model,
-                data,
-                where=model,
-                target=target,
-                above=above,
-                key=key,
-                ignore=ignore,
-                header=header,
-            )
+            dataset = read_for(graph.model, data, how, where=model)
             x, y = dataset.train.sample(samples or 512)
             rows = (x, y) if needs_labels(rank) else x
         stats = observe(graph, rows, needs=needs)
