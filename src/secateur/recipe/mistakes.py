@@ -35,7 +35,7 @@ def explain(error: ValidationError, positions: Positions, top: Sequence[str]) ->
             mend=_home(name, path, top) or suggest(name, known),
         )
     if first["type"] == "missing" and isinstance(path[-1], int):
-        last = max(each["loc"][-1] for each in found if each["loc"][:-1] == first["loc"][:-1])
+        last = max(int(e["loc"][-1]) for e in found if e["loc"][:-1] == first["loc"][:-1])
         return RecipeError(
             f"{place(path[:-1])} has {path[-1]} of the {last + 1} values that it needs.",
             where=positions.at(path[:-1]),
