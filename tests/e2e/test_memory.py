@@ -19,8 +19,9 @@ pytestmark = [
 ]
 COLUMNS = 40
 FILE_ROWS = 50_000
-# What the allocators keep for themselves differs from run to run.
-SLACK_MIB = 48
+# What the allocators keep for themselves differs by up to 55 MiB between two runs over the same
+# rows; what a large source holds more than its small one is 110 MiB at the least.
+SLACK_MIB = 72
 
 RUN = """
 import json, re, sys
@@ -50,7 +51,7 @@ def home(tmp_path_factory):
         (home / name).mkdir()
         for number in range(files):
             pq.write_table(table, home / name / f"{number:02d}.parquet", row_group_size=25_000)
-    for name, times in {"small.csv": 1, "large.csv": 6}.items():
+    for name, times in {"small.csv": 1, "large.csv": 12}.items():
         with pacsv.CSVWriter(home / name, table.schema) as writer:
             for _ in range(times):
                 writer.write_table(table.slice(0, 20_000))
