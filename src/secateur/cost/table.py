@@ -3,7 +3,8 @@
 A runtime's time is no fixed price a multiply-add: it depends on the layer's kind, its place and
 its widths. So each layer is timed alone at a few pairs of widths, and what lies between is
 interpolated in both, which is exact for a time `a + b in + c out + d in out`. Runtimes compute
-channels in eights, so that a width in between costs as much as the next multiple of eight.
+channels in blocks, so that a width in between costs as much as the next multiple of a block: eight,
+or what convolutions turn out to be computed in on this processor.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from secateur.files import write_whole
 from secateur.graph.graph import Graph
 
 STEP = 8
+# What tells blocks of 8, 16 and 32 channels apart.
+_WIDTHS = (32, 40, 48, 56, 64)
 SHARES = (1.0, 0.5, 0.25, 0.125)
 # Writing a tiny model for LiteRT takes longer than running it.
 SHARES_LITERT = (1.0, 0.5, 0.125)
@@ -39,16 +42,20 @@ _FORMAT = 2
 
 @dataclass(frozen=True)
 class Surface:
-    """The milliseconds of a probe on a grid of input and output widths, both ascending."""
+    """The milliseconds of a probe on a grid of input and output widths, both ascending.
+
+    Between the points of the grid they rise in steps of so many channels in and out.
+    """
 
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     ms: np.ndarray
+    steps: tuple[int, int] = (STEP, STEP)
 
     def at(self, read: int, written: int) -> float:
         """Return the milliseconds at two widths, interpolated."""
-        low, high, share = _between(self.reads, read)
-        left, right, across = _between(self.writes, written)
+        low, high, share = _between(self.reads, read, self.steps[0])
+        left, right, across = _between(self.writes, written, self.steps[1])
         upper = self.ms[low, left] * (1 - across) + self.ms[low, right] * across
         lower = self.ms[high, left] * (1 - across) + self.ms[high, right] * across
         return float(max(upper * (1 - share) + lower * share, 0.0))
@@ -64,13 +71,17 @@ class LatencyTable:
         each: for each weight or product without one, milliseconds an element: its share of the
             multiply-adds is taken for its share of the time.
         scale: what a layer's time is multiplied by, so that all of them add up to the whole.
+        step: widths that are closer than this may take the same time.
     """
 
     whole: Latency
     surfaces: dict[str, tuple[tuple[Place, Surface], ...]]
     each: dict[str, float]
     scale: float = 1.0
-    _known: dict[tuple[str, tuple[int, ...]], float] = field(default_factory=dict, repr=False)
+    step: int = STEP
+    _known: dict[tuple[str, tuple[int, ...]], float] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def cost(self, key: str, lengths: Sequence[int]) -> float:
         """Return the milliseconds that a weight's products take when it has these lengths."""
@@ -137,19 +148,20 @@ def latency_table(
         for place in made:
             read, written = place.widths(shape)
             reads, writes = grids.setdefault(place.probe, (set(), set()))
-            reads |= set(_grid(read, shares, not free[key].isdisjoint(place.reads), place))
-            writes |= set(_grid(written, shares, not free[key].isdisjoint(place.writes), place))
+            steps = [step * place.probe.groups for step in samples.steps(place.probe)]
+            reads |= _grid(read, shares, not free[key].isdisjoint(place.reads), steps[0])
+            writes |= _grid(written, shares, not free[key].isdisjoint(place.writes), steps[1])
     surfaces = {probe: samples.surface(probe, *grid) for probe, grid in grids.items()}
     samples.save()
     table = LatencyTable(
         whole,
         {key: tuple((p, surfaces[p.probe]) for p in made) for key, made in sampled.items()},
         _by_macs(graph, sampled, taken),
+        step=max((max(surface.steps) for surface in surfaces.values()), default=STEP),
     )
     parts = (*graph.weights.values(), *graph.products)
     total = sum(table.cost(part.key, part.shape) for part in parts)
-    scale = taken / total if total else 1.0
-    return LatencyTable(whole, table.surfaces, table.each, scale)
+    return replace(table, scale=taken / total if total else 1.0)
 
 
 def user_cache() -> Path:
@@ -169,15 +181,33 @@ class _Samples:
         )
         self._ms: dict[str, float] = dict(_read(cache).get(self._device, {}))
         self._new: dict[str, float] = {}
+        self._blocks: tuple[int, int] | None = None
 
     def surface(self, probe: Probe, reads: set[int], writes: set[int]) -> Surface:
         """Return a probe's milliseconds on a grid, timing what is not known yet."""
+        return replace(self._sampled(probe, reads, writes), steps=self.steps(probe))
+
+    def steps(self, probe: Probe) -> tuple[int, int]:
+        """Return in how many channels at once a probe is computed: those in, and those out."""
+        if probe.kind != "conv" or len(probe.space) > 2 or probe.groups > 1:
+            return STEP, STEP
+        if self._blocks is None:
+            # A size that hardly a net has: all are timed in turn, none is of another hour.
+            alone = Probe("conv", (11, 11), (3, 3), (1, 1), (1, 1))
+            reads = self._sampled(alone, set(_WIDTHS), {64}, times=4)
+            writes = self._sampled(alone, {64}, set(_WIDTHS), times=4)
+            self._blocks = block_of(reads.ms[:, 0]), block_of(writes.ms[0])
+        return self._blocks
+
+    def _sampled(
+        self, probe: Probe, reads: set[int], writes: set[int], *, times: int = 1
+    ) -> Surface:
         rows = tuple(sorted(reads))
         columns = (0,) if probe.narrow else tuple(sorted(writes))
         wanted = [(read, written) for read in rows for written in columns]
         missing = [pair for pair in wanted if _name(probe, *pair) not in self._ms]
         if missing:
-            self._time(probe, missing)
+            self._time(probe, missing, times * self.seconds)
         grid = np.array([self._ms[_name(probe, *pair)] for pair in wanted])
         return Surface(rows, columns, rising(grid.reshape(len(rows), len(columns))))
 
@@ -190,7 +220,7 @@ class _Samples:
         with suppress(OutputError):
             write_whole(self.cache, json.dumps({"format": _FORMAT, "samples": known}, indent=0))
 
-    def _time(self, probe: Probe, pairs: list[tuple[int, int]]) -> None:
+    def _time(self, probe: Probe, pairs: list[tuple[int, int]], seconds: float) -> None:
         """Time pairs of widths in turn, each less its surroundings."""
         around = {pair: probe.around(*pair) for pair in pairs}
         bare = list(dict.fromkeys(each for both in around.values() for each in both))
@@ -200,7 +230,7 @@ class _Samples:
         for runner, feed in calls:
             runner.run(feed)
             runner.run(feed)
-        end = time.perf_counter() + self.seconds
+        end = time.perf_counter() + seconds
         while len(times[0]) < 7 or time.perf_counter() < end:
             for taken, (runner, feed) in zip(times, calls, strict=True):
                 start = time.perf_counter()
@@ -223,6 +253,21 @@ class _Samples:
         return runner, {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
 
 
+def block_of(ms: np.ndarray) -> int:
+    """Return in blocks of how many channels a time rises: 8, 16 or 32, whichever fits best.
+
+    Args:
+        ms: milliseconds at 32, 40, 48, 56 and 64 channels.
+    """
+
+    def missed(block: int) -> float:
+        filled = np.ceil(np.array(_WIDTHS) / block) * block
+        slope, start = np.polyfit(filled, ms, 1)
+        return float(np.square(start + slope * filled - ms).sum())
+
+    return min((STEP, 2 * STEP, 4 * STEP), key=missed)
+
+
 def rising(ms: np.ndarray) -> np.ndarray:
     """Return measured times such that a wider layer never costs less than a narrower one.
 
@@ -235,23 +280,22 @@ def rising(ms: np.ndarray) -> np.ndarray:
     return ms
 
 
-def _between(grid: tuple[int, ...], width: int) -> tuple[int, int, float]:
+def _between(grid: tuple[int, ...], width: int, step: int) -> tuple[int, int, float]:
     """Return the two places of a grid around a width, and how far it is from the first."""
     if len(grid) == 1:
         return 0, 0, 0.0
     after = grid[min(bisect_left(grid, width), len(grid) - 1)]
-    width = min(ceil(width / STEP) * STEP, after)
+    width = min(ceil(width / step) * step, after)
     high = max(bisect_left(grid, width), 1)
     low = high - 1
     share = (width - grid[low]) / (grid[high] - grid[low])
     return low, high, share
 
 
-def _grid(width: int, shares: Sequence[float], free: bool, place: Place) -> list[int]:
+def _grid(width: int, shares: Sequence[float], free: bool, step: int) -> set[int]:
     if not free:
-        return [width]
-    step = STEP * place.probe.groups
-    return sorted({min(width, ceil(width * share / step) * step) for share in shares})
+        return {width}
+    return {min(width, ceil(width * share / step) * step) for share in shares}
 
 
 def _free_axes(graph: Graph) -> dict[str, set[int]]:

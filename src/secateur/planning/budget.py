@@ -27,6 +27,11 @@ class Price(Protocol):
     More of a weight never costs less.
     """
 
+    @property
+    def step(self) -> int:
+        """Widths that are closer than this may cost the same."""
+        ...
+
     def cost(self, key: str, lengths: Sequence[int]) -> float:
         """Return what the weight costs when its axes have these lengths."""
         ...
@@ -38,9 +43,11 @@ class PerElement:
 
     Args:
         each: for each weight, what one element costs.
+        step: every unit saves.
     """
 
     each: Mapping[str, float]
+    step: int = 1
 
     def cost(self, key: str, lengths: Sequence[int]) -> float:
         """Return the price of all elements of a weight of these lengths."""
@@ -110,6 +117,12 @@ class Shrinking:
         """Return the next lower (or wider) width that a group may have, if there is one."""
         place = self.widths[name].index(self.kept[name]) + (-1 if wider else 1)
         return self.widths[name][place] if 0 <= place < len(self.widths[name]) else None
+
+    def narrower(self, name: str) -> list[int]:
+        """Return the lower widths among which the best is looked for; most often that is one."""
+        after = self.widths[name][self.widths[name].index(self.kept[name]) + 1 :]
+        reach = self.kept[name] - (1 if self.price is None else self.price.step)
+        return after[:1] + [width for width in after[1:] if width >= reach]
 
     def importance(self, name: str, width: int) -> float:
         """Return what the units between the width now and another one are worth together."""
@@ -343,12 +356,16 @@ def check_budget(paper: Shrinking, budget: float, what: str, pins: Sequence[str]
 
 
 def _entry(paper: Shrinking, name: str) -> tuple[float, str, int] | None:
-    width = paper.next_width(name)
-    if width is None:
-        return None
-    saving = paper.saving(name, width)
-    value = paper.importance(name, width) / saving if saving > 0 else float("inf")
-    return value, name, width
+    """Return what a group loses per saved cost at best, its name, and the width that it then has.
+
+    Of what is computed in blocks, a width in the middle of one saves nothing.
+    """
+    entries = []
+    for width in paper.narrower(name):
+        saving = paper.saving(name, width)
+        value = paper.importance(name, width) / saving if saving > 0 else float("inf")
+        entries.append((value, name, width))
+    return min(entries, key=lambda entry: entry[0], default=None)
 
 
 def _order_alone(paper: Shrinking, names: Sequence[str]) -> list[tuple[int, str, int]]:

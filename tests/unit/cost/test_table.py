@@ -8,7 +8,7 @@ from keras import layers
 from secateur.cost import table as tables
 from secateur.cost.probes import Probe, places, tiny_model
 from secateur.cost.runtimes import open_runner
-from secateur.cost.table import Surface, latency_table, rising
+from secateur.cost.table import Surface, block_of, latency_table, rising
 from secateur.graph.trace import trace
 from zoo import model_of
 
@@ -72,6 +72,21 @@ def test_what_lies_between_is_interpolated_and_steps_at_eights():
     assert surface.at(8, 24) == pytest.approx(1.5)
     assert surface.at(16, 32) == pytest.approx(6.0)
     assert surface.at(12, 17) == surface.at(16, 24) == pytest.approx(4.5)
+
+
+def test_what_is_computed_in_blocks_costs_as_much_as_the_block():
+    surface = Surface((64,), (16, 64), np.array([[1.0, 4.0]]), steps=(8, 16))
+    assert surface.at(64, 33) == surface.at(64, 40) == surface.at(64, 48) == pytest.approx(3.0)
+    assert surface.at(64, 49) == surface.at(64, 64) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+@pytest.mark.parametrize("block", [8, 16, 32])
+def test_the_block_is_told_from_times(block, noise):
+    widths = np.array([32, 40, 48, 56, 64])
+    ms = 1 + np.ceil(widths / block) * block / 16
+    ms += noise * np.array([1, -1, 1, -1, 1])
+    assert block_of(ms) == block
 
 
 def test_noise_makes_no_wide_layer_cheaper_than_a_narrow_one():

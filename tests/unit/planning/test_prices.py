@@ -10,13 +10,16 @@ from zoo import model_of
 
 
 class Steps:
-    """A price of steps: rows in eights times columns in eights, of the dense kernels."""
+    """A price of steps: rows in blocks times columns in blocks, of the dense kernels."""
+
+    def __init__(self, step=8):
+        self.step = step
 
     def cost(self, key, lengths):
         if not key.endswith("kernel"):
             return 0.0
         rows, columns = lengths[-2:]
-        return float(-(-rows // 8) * -(-columns // 8))
+        return float(-(-rows // self.step) * -(-columns // self.step))
 
 
 def chain():
@@ -38,6 +41,17 @@ def test_a_budget_of_latency_holds_by_the_table(scope):
     made = plan(graph, observe(graph), latency=0.5, table=price, scope=scope)
     assert 0.4 < left(graph, made, price) <= 0.5
     assert made.asked == {"latency": 0.5}
+
+
+@pytest.mark.parametrize("round_to", [1, 8])
+def test_widths_that_save_nothing_are_passed_over(round_to):
+    graph, price = trace(chain()), Steps(16)
+    made = plan(graph, observe(graph), latency=0.5, table=price, round_to=round_to)
+    assert 0.3 < left(graph, made, price) <= 0.5
+
+    widths = [each.units - len(each.remove) for each in made.cuts]
+    assert widths
+    assert all(width % 16 == 0 for width in widths)
 
 
 def test_bytes_count_weights_by_their_type():
