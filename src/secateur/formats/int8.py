@@ -1,10 +1,10 @@
 """A quantized Keras model as an ONNX file with integer weights, on the very grids it was judged by.
 
 Static: pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime and OpenVINO fuse into
-integer operators. Dynamic: ONNX Runtime's own tool makes integer products of Dense and LSTM
-kernels, those inside of other layers (MultiHeadAttention, TimeDistributed) aside. Weights:
-integers in the file, float32 again when it is opened; four bits to a number stay four bits in
-memory.
+integer operators; what has none is stored as in mode weights. Dynamic: ONNX Runtime's own tool
+makes integer products of Dense and LSTM kernels, those inside of other layers (MultiHeadAttention,
+TimeDistributed) aside. Weights: integers in the file, float32 again when it is opened; four bits to
+a number stay four bits in memory.
 """
 
 from __future__ import annotations

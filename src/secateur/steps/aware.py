@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from secateur.formats.calls import relaid, uses
-from secateur.formats.grids import Quantization
+from secateur.formats.grids import Grid, Quantization
 from secateur.graph.configs import made_again
 from secateur.graph.rebuild import kept_values
 from secateur.graph.weights import copied, paired, settle, to_numpy
 from secateur.steps.quantizers import LearnedQuantizer, QuantizedKernel
 from secateur.steps.regions import Regions, regions
-from secateur.steps.rounding import put_on_grids
+from secateur.steps.rounding import put_on_grids, weight_grids
 from secateur.steps.training import Curve, fit
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Rounding:
             weights[new.kernel.path] = grid.model_copy(
                 update={"scale": tuple(steps.ravel().tolist())}
             )
+        weights |= _stored(smaller, whole, {*kept, *again.kernels})
         activations = {
             key: whole.activations[key] for key in again.sources if key in whole.activations
         }
@@ -142,8 +143,21 @@ def finished(
     for layer in plain.layers:
         for source, target in paired(_plain(trained.get_layer(layer.name)), layer):
             target.assign(to_numpy(source))
+    stored = _stored(plain, found, {*found.kept, *chosen.kernels})
+    found = found.model_copy(update={"weights": {**found.weights, **stored}})
     put_on_grids(plain, found.weights)
     return plain, found
+
+
+def _stored(model: keras.Model, quantization: Quantization, others: set[str]) -> dict[str, Grid]:
+    """Return the grids of weights that no step was learned for, since they are not multiplied so.
+
+    Args:
+        model: with the weights as trained.
+        quantization: the grids of the others.
+        others: the layers that have them, or have none.
+    """
+    return weight_grids(model, others, bits=8 if quantization.wide else 7)[0]
 
 
 def _learned(

@@ -59,7 +59,8 @@ class Quantize:
 
     Args:
         to: the type of the integers; `int8` is the one there is.
-        mode: `static` for products of convolutions and Dense layers in integers, with fixed ranges;
+        mode: `static` for products of convolutions and Dense layers in integers, with fixed ranges
+            (other weights are stored in integers and multiplied in float32);
             `dynamic` for those of Dense and LSTM kernels, with ranges found at each call;
             `weights` for integers in the file alone.
         bits: 4 stores Dense kernels in four bits, in mode `weights`.
@@ -311,15 +312,14 @@ class Quantize:
         calibrate = method_of(self.calibration)
         ranges = {key: Grid.between(*calibrate(seen[key])) for key in set(chosen.sources.values())}
         activations = {key: ranges[source] for key, source in chosen.sources.items()}
-        for layer in model.layers:
-            heavy = any(len(weight.shape) > 1 for weight in layer.weights)
-            if heavy and layer.name not in chosen.kernels and layer.name not in why:
-                kind = type(layer).__name__
-                why[layer.name] = f"{kind} has no integer operator with fixed ranges"
-                if multiplied_in(layer):
-                    why[layer.name] += "; mode dynamic has one"
-        made = Quantization(weights=grids, activations=activations, kept=why)
-        return model, *self._told(made)
+        # What is multiplied in float32 is stored in integers all the same.
+        others, without = weight_grids(model, {*why, *chosen.kernels}, bits=bits)
+        put_on_grids(model, others)
+        why |= dict.fromkeys(without, "no rule for its weights")
+        made = Quantization(weights=grids | others, activations=activations, kept=why)
+        made, notes = self._told(made)
+        notes += [_stored(each) for each in model.layers if not _paths(each).isdisjoint(others)]
+        return model, made, notes
 
     def _static(
         self, model: Any, chosen: Regions, seen: dict[str, Histogram], bits: int
@@ -362,6 +362,18 @@ def judged(model: keras.Model, quantization: Quantization, x: Any) -> float:
         np.concatenate([to_numpy(each) for each in side]) for side in zip(*pairs, strict=True)
     )
     return agreement(one, other)
+
+
+def _stored(layer: Any) -> Note:
+    """Return the note on a layer whose weights are in integers and its products are not."""
+    what = f"{type(layer).__name__} has no integer operator with fixed ranges"
+    if multiplied_in(layer):
+        what += ", and one in mode dynamic"
+    return Note(STEP, "done", f"stored in integers, multiplied in float32: {what}", layer.name)
+
+
+def _paths(layer: Any) -> set[str]:
+    return {weight.path for weight in layer.weights}
 
 
 def _check_choice(name: str, value: object, known: tuple[Any, ...]) -> None:

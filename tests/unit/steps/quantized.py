@@ -43,7 +43,21 @@ def sequence_model():
     return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
 
 
-SHAPES = {image_model: (8, 8, 3), table_model: (12,), sequence_model: (12, 4)}
+def attention_model():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12, 4), name="steps")
+    x = layers.Dense(32)(inputs)
+    x = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(4, 16)(x, x)]))
+    x = layers.Dense(32, activation="relu")(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+
+
+SHAPES = {
+    image_model: (8, 8, 3),
+    table_model: (12,),
+    sequence_model: (12, 4),
+    attention_model: (12, 4),
+}
 
 
 @cache

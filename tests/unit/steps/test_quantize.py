@@ -28,7 +28,13 @@ from secateur.steps.equalize import equalize
 from secateur.steps.finetune import FineTune
 from secateur.steps.prune import Prune
 from secateur.steps.quantize import Quantize, judged
-from unit.steps.quantized import image_model, sequence_model, table_model, trained
+from unit.steps.quantized import (
+    attention_model,
+    image_model,
+    sequence_model,
+    table_model,
+    trained,
+)
 from zoo import inputs_of, model_of, outputs, some, writes_files
 
 
@@ -47,8 +53,10 @@ def predicted(path, x):
         (table_model, {}, "QGemm"),
         (table_model, {"mode": "dynamic"}, "DynamicQuantizeMatMul"),
         (table_model, {"mode": "weights", "bits": 4}, "MatMulNBits"),
+        (sequence_model, {}, None),
         (sequence_model, {"mode": "dynamic"}, "DynamicQuantizeLSTM"),
         (sequence_model, {"mode": "weights"}, None),
+        (attention_model, {}, None),
     ],
 )
 def test_the_int8_file_answers_as_the_fake_quantized_model(build, options, kind, tmp_path):
@@ -182,10 +190,21 @@ def test_training_with_rounding_keeps_its_last_good_state(tmp_path):
     assert dict(again.curves)["quantized, trained"].epochs == 1
 
 
-def test_a_recurrent_layer_that_stays_says_which_mode_has_integers_for_it():
-    model, data = trained(sequence_model)
-    kept = Quantize()(model, data).quantization.kept
-    assert [why for why in kept.values() if "mode dynamic has one" in why]
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("build", [sequence_model, attention_model])
+def test_what_has_no_integer_operator_is_stored_in_integers_all_the_same(build, epochs):
+    model, data = trained(build)
+    result = Quantize(epochs=epochs)(model, data)
+    said = [str(note) for note in result.notes if "multiplied in float32" in str(note)]
+    assert ["mode dynamic" in note for note in said] == [build is sequence_model]
+    assert not result.quantization.kept
+    kernels = [each for each in result.model.weights if each.path.endswith("kernel")]
+    assert {each.path for each in kernels} == set(result.quantization.weights)
+    for kernel in kernels:
+        values = to_numpy(kernel)
+        grid = result.quantization.weights[kernel.path]
+        np.testing.assert_allclose(grid.rounded(values), values, rtol=1e-6)
+        assert abs(grid.codes(values)).max() == grid.high
 
 
 @pytest.mark.slow
