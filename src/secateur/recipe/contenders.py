@@ -39,7 +39,7 @@ def contenders(recipe: Recipe) -> tuple[Contender, ...]:
     """Return the contenders that a recipe names, or one of each family that is there.
 
     Steps of a family that train do so as the section `train` says of batches, class weights and
-    augmentation.
+    augmentation, and widths and ranks are multiples of the section's `round_to`.
     """
     section = recipe.compare or CompareSection()
     asked = dict.fromkeys(FAMILIES) if section.contenders is None else section.contenders
@@ -57,8 +57,10 @@ def _family(name: str, recipe: Recipe, section: CompareSection) -> list[Entry]:
     made = []
     for entry in FAMILIES[name](section.macs, section.epochs):
         ((step, arguments),) = entry.items()
+        known = _arguments(step)
+        if section.round_to is not None and "round_to" in known:
+            arguments = {**arguments, "round_to": section.round_to}
         if arguments.get("epochs"):
-            known = _arguments(step)
             arguments = {**arguments, **{k: v for k, v in how.items() if k in known}}
         made.append({step: arguments})
     return made
@@ -117,15 +119,7 @@ def _taylor_rounded(**more: Any) -> Family:
 
 
 def _network_rounded(**more: Any) -> Family:
-    def entries(macs: float, epochs: int) -> list[Entry]:
-        first, rest = _halves(epochs)
-        return [
-            {"select": {"macs": macs, "epochs": first}},
-            *_tune(rest, distill=True),
-            {"quantize": more},
-        ]
-
-    return entries
+    return lambda macs, epochs: [*_select(macs, epochs), {"quantize": more}]
 
 
 _ALL: dict[str, Family] = {

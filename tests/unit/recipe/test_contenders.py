@@ -42,6 +42,22 @@ def test_the_budget_goes_to_those_that_take_one():
     assert made["magnitude"].told == "prune (macs 0.25, by l2), finetune (epochs 10)"
 
 
+def test_families_that_cut_keep_widths_as_the_section_says():
+    made = contenders(recipe(round_to=16))
+    cutting = {"prune", "select", "regularize", "factorize", "sparsify"}
+    found = {
+        (step, arguments.get("round_to"))
+        for each in made
+        for entry in each.entries
+        for step, arguments in entry.items()
+    }
+    assert {step for step, width in found if width == 16} == cutting
+    assert all(width == 16 for step, width in found if step in cutting)
+    assert not [
+        entry for each in contenders(recipe()) for entry in each.entries if "round_to" in str(entry)
+    ]
+
+
 def test_int8_stands_in_both_modes_alone_and_on_top_of_pruning():
     made = {each.name: each for each in contenders(recipe(epochs=4))}
     for name in ("int8", "taylor-int8", "network-int8"):
