@@ -6,7 +6,7 @@ Accuracy is that on 8,400 test rows, the mean over the seeds; beside it what eac
 below magnitude pruning:
 
     python benchmarks/selection.py
-    python benchmarks/selection.py --seeds 3 --budgets 0.75 0.5 0.25
+    python benchmarks/selection.py --models LSTM --before 24 --gates hard_concrete
 """
 
 import argparse
@@ -61,9 +61,14 @@ def model_of(body, seed: int) -> keras.Model:
     return keras.Model(inputs, layers.Dense(8)(body(layers.Reshape((6, 32))(inputs))))
 
 
+MODELS = {"residual": residual, "transformer": transformer, "LSTM": lstm}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--before", type=int, default=6, help="epochs of the whole model")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--round-to", type=int, default=1)
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.75, 0.5, 0.25])
@@ -72,13 +77,14 @@ def main() -> None:
     keep_memory()
     print("| model | budget | way | MACs left | accuracy | against L2, by seed | before |")
     print("|---|---|---|---|---|---|---|")
-    for name, body in (("residual", residual), ("transformer", transformer), ("LSTM", lstm)):
+    for name in options.models:
         for budget in options.budgets:
             both = {"macs": budget, "round_to": options.round_to}
             found: dict[str, list[tuple[float, float, float]]] = {}
             for seed in range(options.seeds):
                 data = task(seed)
-                model, _ = fit(model_of(body, seed), data, epochs=6, learning_rate=2e-3, seed=seed)
+                model = model_of(MODELS[name], seed)
+                model, _ = fit(model, data, epochs=options.before, learning_rate=2e-3, seed=seed)
                 whole = evaluate(model, data.test).accuracy
                 ways = {
                     "L2": chain(Prune(by="l2", **both), FineTune(epochs=options.epochs, seed=seed)),
