@@ -72,6 +72,12 @@ _RUNTIMES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "ai_edge_lite
 
 
 def doctor(
+    widths: Annotated[
+        bool,
+        typer.Option(
+            "--widths", help="Measure what widths should be multiples of here; takes seconds."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Tell versions, runtimes, cores and memory, what is missing, and how to get it.
@@ -79,6 +85,8 @@ def doctor(
     Leaves with exit code 2 where something that every recipe needs is missing.
     """
     found = examine()
+    if widths:
+        found = found.model_copy(update={"widths": measured_widths(found.runtimes)})
     if json:
         sink.as_json(found)
     else:
@@ -123,6 +131,13 @@ def examine() -> DoctorTold:
     )
 
 
+def measured_widths(runtimes: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Measure in blocks of how many channels each runtime computes convolutions: in, and out."""
+    from secateur.cost.table import channel_blocks
+
+    return {runtime: channel_blocks(runtime) for runtime in runtimes}
+
+
 def usable_memory() -> int | None:
     """Return the bytes of memory that this process may use; None where that is not told."""
     try:
@@ -164,6 +179,9 @@ def _show(found: DoctorTold) -> None:
     }
     for name, told in facts.items():
         sink.result(f"{name:<10} {told}")
+    for runtime, blocks in (found.widths or {}).items():
+        what = f"{blocks[0]} input and {blocks[1]} output channels of a convolution at once"
+        sink.result(f"{'widths':<10} {runtime} computes {what}: use round_to: {max(blocks)}")
     sink.result("")
     sink.table(
         "packages",

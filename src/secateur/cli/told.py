@@ -332,6 +332,8 @@ class DoctorTold(Told):
         runtimes: the runtimes that are installed, which models can be timed and scored on.
         packages: what is installed and what is not.
         problems: what keeps secateur from its work here; none where it is fit.
+        widths: for each runtime, in blocks of how many input and output channels it computes
+            convolutions; `null` where that was not asked for.
     """
 
     secateur: str
@@ -345,3 +347,4 @@ class DoctorTold(Told):
     runtimes: tuple[str, ...]
     packages: tuple[PackageTold, ...]
     problems: tuple[str, ...]
+    widths: dict[str, tuple[int, int]] | None = None

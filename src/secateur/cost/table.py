@@ -32,8 +32,10 @@ from secateur.files import write_whole
 from secateur.graph.graph import Graph
 
 STEP = 8
-# What tells blocks of 8, 16 and 32 channels apart.
+# What tells blocks of 8, 16 and 32 channels apart, on a size that hardly a net has: so all of them
+# are timed in turn, and none is of another hour.
 _WIDTHS = (32, 40, 48, 56, 64)
+_ALONE = Probe("conv", (11, 11), (3, 3), (1, 1), (1, 1))
 SHARES = (1.0, 0.5, 0.25, 0.125)
 # Writing a tiny model for LiteRT takes longer than running it.
 SHARES_LITERT = (1.0, 0.5, 0.125)
@@ -164,6 +166,30 @@ def latency_table(
     return replace(table, scale=taken / total if total else 1.0)
 
 
+def channel_blocks(
+    runtime: str, *, threads: int = 1, cache: str | Path | None = None
+) -> tuple[int, int]:
+    """Measure in blocks of how many channels a runtime computes convolutions on this processor.
+
+    Args:
+        runtime: `onnxruntime`, `openvino` or `litert`.
+        threads: the threads that one call may use.
+        cache: as in `latency_table`.
+
+    Returns:
+        The block of input channels and that of output channels: 8, 16 or 32 each.
+
+    Raises:
+        ModelError: the runtime is not known.
+        MissingExtraError: the runtime is not installed.
+    """
+    check_runtime(runtime)
+    samples = _Samples(runtime, 1, threads, Path(cache) if cache else user_cache(), 0.15)
+    blocks = samples.steps(_ALONE)
+    samples.save()
+    return blocks
+
+
 def user_cache() -> Path:
     """Return the file in which samples are kept from one run to the next."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -192,10 +218,8 @@ class _Samples:
         if probe.kind != "conv" or len(probe.space) > 2 or probe.groups > 1:
             return STEP, STEP
         if self._blocks is None:
-            # A size that hardly a net has: all are timed in turn, none is of another hour.
-            alone = Probe("conv", (11, 11), (3, 3), (1, 1), (1, 1))
-            reads = self._sampled(alone, set(_WIDTHS), {64}, times=4)
-            writes = self._sampled(alone, {64}, set(_WIDTHS), times=4)
+            reads = self._sampled(_ALONE, set(_WIDTHS), {64}, times=4)
+            writes = self._sampled(_ALONE, {64}, set(_WIDTHS), times=4)
             self._blocks = block_of(reads.ms[:, 0]), block_of(writes.ms[0])
         return self._blocks
 

@@ -27,6 +27,19 @@ def test_json_tells_the_same(secateur):
     assert told["problems"] == []
 
 
+def test_widths_are_measured_where_that_is_asked_for(secateur, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = is_told("doctor", *secateur("doctor", "--widths", "--json"))
+    assert set(found["widths"]) == set(found["runtimes"])
+    assert {block for both in found["widths"].values() for block in both} <= {8, 16, 32}
+    _, told, err = secateur("doctor", "--widths")
+    assert err == ""
+    for runtime, blocks in found["widths"].items():
+        (line,) = [line for line in told.splitlines() if line.startswith(f"widths     {runtime}")]
+        assert line.endswith(f"round_to: {max(blocks)}")
+    assert is_told("doctor", *secateur("doctor", "--json"))["widths"] is None
+
+
 def test_what_is_missing_is_named_with_the_command_that_gets_it(secateur, monkeypatch):
     known = doctor._version
 
