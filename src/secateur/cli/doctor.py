@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -132,10 +133,20 @@ def examine() -> DoctorTold:
 
 
 def measured_widths(runtimes: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Measure in blocks of how many channels each runtime computes convolutions: in, and out."""
-    from secateur.cost.table import channel_blocks
+    """Measure in blocks of how many channels each runtime computes convolutions: in, and out.
 
-    return {runtime: channel_blocks(runtime) for runtime in runtimes}
+    One that cannot be measured, as where TensorFlow is missing to write a file for LiteRT, is left
+    out.
+    """
+    found = {}
+    # Without Keras, or what it computes with, there is nothing to measure with.
+    with contextlib.suppress(ImportError):
+        from secateur.cost.table import channel_blocks
+
+        for runtime in runtimes:
+            with contextlib.suppress(SecateurError, ImportError):
+                found[runtime] = channel_blocks(runtime)
+    return found
 
 
 def usable_memory() -> int | None:

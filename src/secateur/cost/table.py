@@ -117,7 +117,8 @@ def latency_table(
         batch: the rows of one call.
         threads: the threads that one call may use.
         cache: a JSON file of samples taken before, which is added to; the user's by default.
-        seconds: how long the samples of one layer are timed, in turn.
+        seconds: how long the samples of one layer are timed, in turn; those that tell in what
+            blocks channels are computed are timed eight times as long, once.
 
     Raises:
         ModelError: the runtime is not known, or the model cannot be exported or run.
@@ -150,9 +151,9 @@ def latency_table(
         for place in made:
             read, written = place.widths(shape)
             reads, writes = grids.setdefault(place.probe, (set(), set()))
-            steps = [step * place.probe.groups for step in samples.steps(place.probe)]
-            reads |= _grid(read, shares, not free[key].isdisjoint(place.reads), steps[0])
-            writes |= _grid(written, shares, not free[key].isdisjoint(place.writes), steps[1])
+            (into, out), groups = samples.steps(place.probe), place.probe.groups
+            reads |= _grid(read, shares, not free[key].isdisjoint(place.reads), into, groups)
+            writes |= _grid(written, shares, not free[key].isdisjoint(place.writes), out, groups)
     surfaces = {probe: samples.surface(probe, *grid) for probe, grid in grids.items()}
     samples.save()
     table = LatencyTable(
@@ -166,15 +167,12 @@ def latency_table(
     return replace(table, scale=taken / total if total else 1.0)
 
 
-def channel_blocks(
-    runtime: str, *, threads: int = 1, cache: str | Path | None = None
-) -> tuple[int, int]:
+def channel_blocks(runtime: str, *, threads: int = 1) -> tuple[int, int]:
     """Measure in blocks of how many channels a runtime computes convolutions on this processor.
 
     Args:
         runtime: `onnxruntime`, `openvino` or `litert`.
         threads: the threads that one call may use.
-        cache: as in `latency_table`.
 
     Returns:
         The block of input channels and that of output channels: 8, 16 or 32 each.
@@ -184,10 +182,9 @@ def channel_blocks(
         MissingExtraError: the runtime is not installed.
     """
     check_runtime(runtime)
-    samples = _Samples(runtime, 1, threads, Path(cache) if cache else user_cache(), 0.15)
-    blocks = samples.steps(_ALONE)
-    samples.save()
-    return blocks
+    with tempfile.TemporaryDirectory() as nothing_known:
+        samples = _Samples(runtime, 1, threads, Path(nothing_known) / "latency.json", 0.15)
+        return samples.steps(_ALONE)
 
 
 def user_cache() -> Path:
@@ -211,29 +208,33 @@ class _Samples:
 
     def surface(self, probe: Probe, reads: set[int], writes: set[int]) -> Surface:
         """Return a probe's milliseconds on a grid, timing what is not known yet."""
-        return replace(self._sampled(probe, reads, writes), steps=self.steps(probe))
+        rows = tuple(sorted(reads))
+        columns = (0,) if probe.narrow else tuple(sorted(writes))
+        wanted = [(read, written) for read in rows for written in columns]
+        missing = [pair for pair in wanted if _name(probe, *pair) not in self._ms]
+        if missing:
+            self._time(probe, missing, self.seconds)
+        grid = rising(self._known(probe, wanted).reshape(len(rows), len(columns)))
+        return Surface(rows, columns, grid, self.steps(probe))
 
     def steps(self, probe: Probe) -> tuple[int, int]:
         """Return in how many channels at once a probe is computed: those in, and those out."""
         if probe.kind != "conv" or len(probe.space) > 2 or probe.groups > 1:
             return STEP, STEP
         if self._blocks is None:
-            reads = self._sampled(_ALONE, set(_WIDTHS), {64}, times=4)
-            writes = self._sampled(_ALONE, {64}, set(_WIDTHS), times=4)
-            self._blocks = block_of(reads.ms[:, 0]), block_of(writes.ms[0])
+            self._blocks = self._measured_blocks()
         return self._blocks
 
-    def _sampled(
-        self, probe: Probe, reads: set[int], writes: set[int], *, times: int = 1
-    ) -> Surface:
-        rows = tuple(sorted(reads))
-        columns = (0,) if probe.narrow else tuple(sorted(writes))
-        wanted = [(read, written) for read in rows for written in columns]
-        missing = [pair for pair in wanted if _name(probe, *pair) not in self._ms]
-        if missing:
-            self._time(probe, missing, times * self.seconds)
-        grid = np.array([self._ms[_name(probe, *pair)] for pair in wanted])
-        return Surface(rows, columns, rising(grid.reshape(len(rows), len(columns))))
+    def _measured_blocks(self) -> tuple[int, int]:
+        most = _WIDTHS[-1]
+        reads = [(width, most) for width in _WIDTHS]
+        writes = [(most, width) for width in _WIDTHS]
+        if any(_name(_ALONE, *pair) not in self._ms for pair in (*reads, *writes)):
+            self._time(_ALONE, list(dict.fromkeys([*reads, *writes])), 8 * self.seconds)
+        return block_of(self._known(_ALONE, reads)), block_of(self._known(_ALONE, writes))
+
+    def _known(self, probe: Probe, pairs: list[tuple[int, int]]) -> np.ndarray:
+        return np.array([self._ms[_name(probe, *pair)] for pair in pairs])
 
     def save(self) -> None:
         """Add the new samples to the cache; where it cannot be written they are lost."""
@@ -278,7 +279,7 @@ class _Samples:
 
 
 def block_of(ms: np.ndarray) -> int:
-    """Return in blocks of how many channels a time rises: 8, 16 or 32, whichever fits best.
+    """Return in blocks of how many channels a time rises: 8, or 16 or 32 where that is plain.
 
     Args:
         ms: milliseconds at 32, 40, 48, 56 and 64 channels.
@@ -289,7 +290,10 @@ def block_of(ms: np.ndarray) -> int:
         slope, start = np.polyfit(filled, ms, 1)
         return float(np.square(start + slope * filled - ms).sum())
 
-    return min((STEP, 2 * STEP, 4 * STEP), key=missed)
+    # A time that does not rise fits all of them.
+    plain = max(missed(STEP) / 2, 1e-6 * float(np.square(ms).sum()))
+    best = min((2 * STEP, 4 * STEP), key=missed)
+    return best if missed(best) < plain < missed(STEP) else STEP
 
 
 def rising(ms: np.ndarray) -> np.ndarray:
@@ -309,6 +313,7 @@ def _between(grid: tuple[int, ...], width: int, step: int) -> tuple[int, int, fl
     if len(grid) == 1:
         return 0, 0, 0.0
     after = grid[min(bisect_left(grid, width), len(grid) - 1)]
+    step = step if width > step else STEP
     width = min(ceil(width / step) * step, after)
     high = max(bisect_left(grid, width), 1)
     low = high - 1
@@ -316,10 +321,13 @@ def _between(grid: tuple[int, ...], width: int, step: int) -> tuple[int, int, fl
     return low, high, share
 
 
-def _grid(width: int, shares: Sequence[float], free: bool, step: int) -> set[int]:
+def _grid(width: int, shares: Sequence[float], free: bool, step: int, groups: int) -> set[int]:
+    """Return the widths to sample: shares of a width, in whole blocks from one block up."""
     if not free:
         return {width}
-    return {min(width, ceil(width * share / step) * step) for share in shares}
+    parts = [width * share for share in shares]
+    steps = [groups * (step if part > step else STEP) for part in parts]
+    return {min(width, ceil(part / each) * each) for part, each in zip(parts, steps, strict=True)}
 
 
 def _free_axes(graph: Graph) -> dict[str, set[int]]:

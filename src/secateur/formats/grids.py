@@ -112,6 +112,8 @@ class Quantization(BaseModel):
         weights: the grid of each weight, by the path of its variable.
         activations: the grid of each tensor, by the name of the operation that gives it; in static
             mode only.
+        stored: in static mode, the paths of weights that are stored in integers and multiplied in
+            float32.
         kept: why a layer stays as it was, by its name.
     """
 
@@ -120,12 +122,15 @@ class Quantization(BaseModel):
     mode: Mode = "static"
     weights: Mapping[str, Grid] = Field(default_factory=dict)
     activations: Mapping[str, Grid] = Field(default_factory=dict)
+    stored: tuple[str, ...] = ()
     kept: Mapping[str, str] = Field(default_factory=dict)
 
     @property
     def wide(self) -> bool:
         """Whether weights of eight bits are multiplied in integers."""
-        return self.mode != "weights" and any(grid.bits == 8 for grid in self.weights.values())
+        return self.mode != "weights" and any(
+            grid.bits == 8 for path, grid in self.weights.items() if path not in self.stored
+        )
 
     def to_json(self) -> str:
         """Return it as JSON."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 def to_onnx_int8(model: keras.Model, quantization: Quantization, path: str | Path) -> None:
     """Write a quantized model as ONNX with integer weights.
 
+    Of the weights that are only stored, one that the translation has changed stays in float32.
+
     Args:
         model: the model of the quantization's result; it is untouched.
         quantization: the grids to carry.
@@ -76,10 +78,11 @@ def _packed(path: Path, quantization: Quantization, weights: dict[str, Weight]) 
 
     graph = Graph(onnx.load(path))
     if quantization.mode == "static":
-        insert_qdq(graph, weights, list(quantization.activations.values()))
+        multiplied = {k: weight for k, weight in weights.items() if k not in quantization.stored}
+        insert_qdq(graph, multiplied, list(quantization.activations.values()))
     pack_weights(graph, weights)
     # What the dynamic tool has taken is in integers already.
-    lost = [key for key, weight in weights.items() if not weight.found]
+    lost = [k for k, weight in weights.items() if not weight.found and k not in quantization.stored]
     if lost and quantization.mode != "dynamic":
         raise ModelError(
             f"the weight {lost[0]!r} is not to be found in the ONNX file as it is in the model, so "

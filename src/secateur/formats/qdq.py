@@ -86,17 +86,19 @@ def _draw_together(graph: Graph) -> None:
                 )
             ):
                 break
-            if after[0].op_type == "Add" and not _takes_bias(graph, chain, after[0]):
+            if after[0].op_type == "Add" and (
+                after[0].output[0] in ends or not _takes_bias(graph, chain, after[0])
+            ):
                 break
             chain.append(after[0])
         moves = [node for node in chain if node.op_type in ("Squeeze", "Transpose")]
         # What follows an addition that the convolution has taken reads what it added to.
         for node in [node for node in chain if node.op_type == "Add"]:
-            after = chain[chain.index(node) + 1 :]
-            if after:
-                after[0].input[0] = chain[chain.index(node) - 1].output[0]
-                graph.nodes.remove(node)
-                chain.remove(node)
+            before = chain[chain.index(node) - 1].output[0]
+            for reader in readers[node.output[0]]:
+                reader.input[:] = [before if x == node.output[0] else x for x in reader.input]
+            graph.nodes.remove(node)
+            chain.remove(node)
         if chain[-1].op_type != "QuantizeLinear" or not moves:
             continue
         clips = [node for node in chain if node.op_type in ("Relu", "Clip")]

@@ -237,14 +237,15 @@ def plan(
         bytes: the share of the weights' stored bytes that may be left, between 0 and 1.
         latency: the share of the time that may be left by `table`, between 0 and 1. What is left
             once the model is cut has to be measured: `plan_for_latency` does both.
-        table: what a weight costs by its lengths; `latency_table` measures one.
+        table: what a weight costs by its lengths, `cost(key, lengths)`, and as `step` up to which
+            distance widths may cost the same; `latency_table` measures one.
         by: a criterion's name, or a function `(group, stats) -> scores`.
         scope: `global` lets groups compete, least loss per saved cost first, where a unit is missed
             the more, the less is left of its group; `local` takes the same share from each;
             `isomorphic` takes the same share from each class of groups that are built alike (of
             one kind, on the same axes of the same layers, sizes aside), and lets those of one
             class compete (Fang et al. 2024, "Isomorphic Pruning for Vision Models").
-        round_to: kept widths are multiples of it; CPU runtimes compute channels in eights. It
+        round_to: kept widths are multiples of it; CPU runtimes compute channels in blocks. It
             does not apply to blocks.
         floor: the smallest share of a group that stays.
         keep: patterns (`fnmatch`) of layers whose units stay, and the blocks that they are in.

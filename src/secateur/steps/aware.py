@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +59,15 @@ class Rounding:
         whole = _learned(trained, graph.model, self.quantization, self.chosen)
         keys = {variable.path: key for key, variable in graph.variables.items()}
         again = regions(uses(smaller)[0], whole.kept)
-        weights, kept = {}, dict(whole.kept)
+        weights: dict[str, Grid] = {}
+        learned = set()
         before: dict[str, Any] = {layer.name: layer for layer in graph.model.layers}
         for name, inputs in again.kernels.items():
             old = before.get(name)
             grid = None if old is None else whole.weights.get(old.kernel.path)
             if old is None or grid is None or not set(inputs) <= set(whole.activations):
-                kept[name] = "it is new since the ranges were learned"
                 continue
+            learned.add(name)
             axes = graph.weights[keys[old.kernel.path]].axes
             mine = [ids if axis in grid.axes else None for axis, ids in enumerate(axes)]
             steps = kept_values(grid.steps(tuple(old.kernel.shape)), mine, keep)
@@ -74,12 +75,11 @@ class Rounding:
             weights[new.kernel.path] = grid.model_copy(
                 update={"scale": tuple(steps.ravel().tolist())}
             )
-        weights |= _stored(smaller, whole, {*kept, *again.kernels})
         activations = {
             key: whole.activations[key] for key in again.sources if key in whole.activations
         }
-        changes = {"weights": weights, "activations": activations, "kept": kept}
-        return whole.model_copy(update=changes)
+        changes = {"weights": weights, "activations": activations}
+        return _with_stored(whole.model_copy(update=changes), smaller, learned)
 
 
 def train(
@@ -143,21 +143,24 @@ def finished(
     for layer in plain.layers:
         for source, target in paired(_plain(trained.get_layer(layer.name)), layer):
             target.assign(to_numpy(source))
-    stored = _stored(plain, found, {*found.kept, *chosen.kernels})
-    found = found.model_copy(update={"weights": {**found.weights, **stored}})
+    found = _with_stored(found, plain, chosen.kernels)
     put_on_grids(plain, found.weights)
     return plain, found
 
 
-def _stored(model: keras.Model, quantization: Quantization, others: set[str]) -> dict[str, Grid]:
-    """Return the grids of weights that no step was learned for, since they are not multiplied so.
+def _with_stored(
+    quantization: Quantization, model: keras.Model, learned: Collection[str]
+) -> Quantization:
+    """Return the grids with those of the weights that no steps were learned for, but are stored.
 
     Args:
+        quantization: the grids that were learned, and the layers that are kept.
         model: with the weights as trained.
-        quantization: the grids of the others.
-        others: the layers that have them, or have none.
+        learned: the layers that steps were learned for.
     """
-    return weight_grids(model, others, bits=8 if quantization.wide else 7)[0]
+    stored, _ = weight_grids(model, {*quantization.kept, *learned})
+    weights = {**quantization.weights, **stored}
+    return quantization.model_copy(update={"weights": weights, "stored": tuple(stored)})
 
 
 def _learned(

@@ -302,24 +302,23 @@ class Quantize:
         model = copied(folded)
         asked = self._kept(folded)
         why = {name: "kept as asked" if name in asked else "sensitive" for name in kept}
-        if self.mode != "static":
-            grids, without = weight_grids(model, kept, bits=bits)
-            why |= dict.fromkeys(without, "no rule for its weights")
-            put_on_grids(model, grids)
-            return model, *self._told(Quantization(mode=self.mode, weights=grids, kept=why))
-        chosen = regions(found, kept)
+        static = self.mode == "static"
+        chosen = regions(found, kept) if static else Regions({}, {})
         grids = self._static(model, chosen, seen, bits)
         calibrate = method_of(self.calibration)
         ranges = {key: Grid.between(*calibrate(seen[key])) for key in set(chosen.sources.values())}
         activations = {key: ranges[source] for key, source in chosen.sources.items()}
-        # What is multiplied in float32 is stored in integers all the same.
-        others, without = weight_grids(model, {*why, *chosen.kernels}, bits=bits)
+        others, without = weight_grids(model, {*why, *chosen.kernels}, bits=8 if static else bits)
         put_on_grids(model, others)
         why |= dict.fromkeys(without, "no rule for its weights")
-        made = Quantization(weights=grids | others, activations=activations, kept=why)
-        made, notes = self._told(made)
-        notes += [_stored(each) for each in model.layers if not _paths(each).isdisjoint(others)]
-        return model, made, notes
+        made = Quantization(
+            mode=self.mode,
+            weights=grids | others,
+            activations=activations,
+            stored=tuple(others) if static else (),
+            kept=why,
+        )
+        return model, made, self._told(model, made)
 
     def _static(
         self, model: Any, chosen: Regions, seen: dict[str, Histogram], bits: int
@@ -336,15 +335,22 @@ class Quantize:
                 correct_bias(layer, error, [np.asarray(seen[key].mean) for key in inputs])
         return grids
 
-    def _told(self, made: Quantization) -> tuple[Quantization, list[Note]]:
-        notes = [
+    def _told(self, model: Any, made: Quantization) -> list[Note]:
+        what = f"{len(made.weights)} weights, {len(made.activations)} activations, {made.mode}"
+        notes = [Note(STEP, "done", what)]
+        if not made.weights:
+            notes.append(Note(STEP, "skipped", "no weight could be quantized"))
+        notes += [
             Note(STEP, "skipped", f"stays in float32: {why}", name)
             for name, why in made.kept.items()
         ]
-        if not made.weights:
-            notes.append(Note(STEP, "skipped", "no weight could be quantized"))
-        what = f"{len(made.weights)} weights, {len(made.activations)} activations, {made.mode}"
-        return made, [Note(STEP, "done", what), *notes]
+        for layer in model.layers:
+            if any(weight.path in made.stored for weight in layer.weights):
+                what = f"{type(layer).__name__} has no integer operator with fixed ranges"
+                what += ", and one in mode dynamic" if multiplied_in(layer) else ""
+                what = f"stored in integers, multiplied in float32: {what}"
+                notes.append(Note(STEP, "done", what, layer.name))
+        return notes
 
 
 def batches(x: Any, size: int = _BATCH) -> Iterator[Any]:
@@ -362,18 +368,6 @@ def judged(model: keras.Model, quantization: Quantization, x: Any) -> float:
         np.concatenate([to_numpy(each) for each in side]) for side in zip(*pairs, strict=True)
     )
     return agreement(one, other)
-
-
-def _stored(layer: Any) -> Note:
-    """Return the note on a layer whose weights are in integers and its products are not."""
-    what = f"{type(layer).__name__} has no integer operator with fixed ranges"
-    if multiplied_in(layer):
-        what += ", and one in mode dynamic"
-    return Note(STEP, "done", f"stored in integers, multiplied in float32: {what}", layer.name)
-
-
-def _paths(layer: Any) -> set[str]:
-    return {weight.path for weight in layer.weights}
 
 
 def _check_choice(name: str, value: object, known: tuple[Any, ...]) -> None:

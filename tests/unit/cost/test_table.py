@@ -75,9 +75,11 @@ def test_what_lies_between_is_interpolated_and_steps_at_eights():
 
 
 def test_what_is_computed_in_blocks_costs_as_much_as_the_block():
-    surface = Surface((64,), (16, 64), np.array([[1.0, 4.0]]), steps=(8, 16))
+    surface = Surface((64,), (8, 16, 64), np.array([[0.5, 1.0, 4.0]]), steps=(8, 16))
     assert surface.at(64, 33) == surface.at(64, 40) == surface.at(64, 48) == pytest.approx(3.0)
     assert surface.at(64, 49) == surface.at(64, 64) == pytest.approx(4.0)
+    # Less than one block may cost less than one.
+    assert surface.at(64, 8) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.03])
@@ -87,6 +89,11 @@ def test_the_block_is_told_from_times(block, noise):
     ms = 1 + np.ceil(widths / block) * block / 16
     ms += noise * np.array([1, -1, 1, -1, 1])
     assert block_of(ms) == block
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_time_that_does_not_rise_tells_of_no_block(noise):
+    assert block_of(1 + noise * np.array([1.0, -1.0, 0.5, 1.0, -1.0])) == 8
 
 
 def test_noise_makes_no_wide_layer_cheaper_than_a_narrow_one():

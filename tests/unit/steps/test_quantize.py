@@ -207,6 +207,33 @@ def test_what_has_no_integer_operator_is_stored_in_integers_all_the_same(build, 
         assert abs(grid.codes(values)).max() == grid.high
 
 
+@writes_files
+def test_a_stored_weight_that_the_file_has_otherwise_stays_in_float32(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 6))
+    # Steps on two axes of the kernel, which no operator takes.
+    x = layers.EinsumDense("abc,bcd->abd", (4, 8))(inputs)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    x = np.random.default_rng(0).normal(size=(400, 4, 6)).astype("float32")
+    result = Quantize()(model, read((x, x[:, 0, 0] > 0)))
+    to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
+    fake = to_numpy(fake_quantized(result.model, result.quantization)(x, training=False))
+    assert agreement(fake, predicted(tmp_path / "int8.onnx", x)) >= 0.99
+
+
+@writes_files
+def test_a_bias_that_a_convolution_takes_is_not_added_twice(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 4))
+    x = layers.Conv1D(8, 3, name="conv", bias_initializer="ones")(inputs)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+    x = np.random.default_rng(0).normal(size=(400, 16, 4)).astype("float32")
+    result = Quantize(keep=("conv",))(model, read((x, x[:, 0, 0] > 0)))
+    to_onnx_int8(result.model, result.quantization, tmp_path / "int8.onnx")
+    fake = to_numpy(fake_quantized(result.model, result.quantization)(x, training=False))
+    np.testing.assert_allclose(predicted(tmp_path / "int8.onnx", x), fake, atol=0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", some(5))
 def test_every_wiring_can_be_stored_in_integers(name, tmp_path):

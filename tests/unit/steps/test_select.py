@@ -221,6 +221,7 @@ def test_a_budget_that_nothing_meets_is_refused_before_training(model, data):
 
 class Table:
     whole = None
+    step = 1
 
     def cost(self, key, lengths):
         # What does not shrink with the widths is half of the time.
@@ -296,6 +297,22 @@ def test_gates_and_steps_are_learned_together(residual, photos):
     for path, grid in made.weights.items():
         kernel = next(w for w in result.model.weights if w.path == path).numpy()
         np.testing.assert_array_equal(kernel, grid.rounded(kernel))
+
+
+def test_what_no_steps_are_learned_for_is_stored_in_integers(data):
+    keras.utils.set_random_seed(0)
+    x = i = keras.Input(data.contract.shape)
+    x = layers.LSTM(16, name="recurrent")(layers.Reshape((-1, 2))(x))
+    model = keras.Model(i, layers.Dense(2, "softmax", name="last")(x))
+    result = Select(macs=0.6, round_to=1, quantize=True, epochs=1)(model, data)
+    kernels = {each.path for each in result.model.weights if each.path.endswith("kernel")}
+    assert set(result.quantization.weights) == kernels
+    assert set(result.quantization.stored) == kernels - {"last/kernel"}
+    for kernel in [each for each in result.model.weights if each.path in kernels]:
+        values = kernel.numpy()
+        np.testing.assert_allclose(
+            result.quantization.weights[kernel.path].rounded(values), values, rtol=1e-6
+        )
 
 
 def test_what_is_cut_rounds_as_the_network_did(residual, photos):
