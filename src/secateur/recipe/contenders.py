@@ -39,7 +39,8 @@ def contenders(recipe: Recipe) -> tuple[Contender, ...]:
     """Return the contenders that a recipe names, or one of each family that is there.
 
     Steps of a family that train do so as the section `train` says of batches, class weights and
-    augmentation, and widths and ranks are multiples of the section's `round_to`.
+    augmentation, and at the section's own `learning_rate`, but for training with rounding in place,
+    which takes a lower one. Widths and ranks are multiples of the section's `round_to`.
     """
     section = recipe.compare or CompareSection()
     asked = dict.fromkeys(FAMILIES) if section.contenders is None else section.contenders
@@ -62,6 +63,8 @@ def _family(name: str, recipe: Recipe, section: CompareSection) -> list[Entry]:
             arguments = {**arguments, "round_to": section.round_to}
         if arguments.get("epochs"):
             arguments = {**arguments, **{k: v for k, v in how.items() if k in known}}
+            if section.learning_rate is not None and step != "quantize":
+                arguments["learning_rate"] = section.learning_rate
         made.append({step: arguments})
     return made
 

@@ -156,6 +156,7 @@ class CompareSection(Section):
 
     macs: float = Field(default=0.5, gt=0, lt=1)
     epochs: int = Field(default=10, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
     round_to: int | None = Field(default=None, ge=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
     runtimes: tuple[Literal["onnxruntime", "openvino", "litert"], ...] | None = Field(

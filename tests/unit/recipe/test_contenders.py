@@ -42,6 +42,18 @@ def test_the_budget_goes_to_those_that_take_one():
     assert made["magnitude"].told == "prune (macs 0.25, by l2), finetune (epochs 10)"
 
 
+def test_families_train_at_the_rate_of_the_section():
+    made = contenders(recipe(learning_rate=0.002))
+    rates = {
+        (step == "quantize", arguments.get("learning_rate"))
+        for each in made
+        for entry in each.entries
+        for step, arguments in entry.items()
+        if arguments.get("epochs")
+    }
+    assert rates == {(False, 0.002), (True, None)}
+
+
 def test_families_that_cut_keep_widths_as_the_section_says():
     made = contenders(recipe(round_to=16))
     cutting = {"prune", "select", "regularize", "factorize", "sparsify"}
