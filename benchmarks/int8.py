@@ -115,7 +115,7 @@ KINDS = {
     "residual": (residual, images, ("static", "trained", "weights")),
     "depthwise": (depthwise, images, ("static", "weights")),
     "dense": (dense, table, ("static", "dynamic", "weights", "weights, 4 bits")),
-    "lstm": (lstm, sequences, ("static", "dynamic", "weights")),
+    "lstm": (lstm, sequences, ("dynamic", "weights")),
     "attention": (attention, sequences, ("static", "dynamic", "weights")),
 }
 MODES = {

@@ -16,7 +16,7 @@ from secateur.graph.rebuild import kept_values
 from secateur.graph.weights import copied, paired, settle, to_numpy
 from secateur.steps.quantizers import LearnedQuantizer, QuantizedKernel
 from secateur.steps.regions import Regions, regions
-from secateur.steps.rounding import put_on_grids, weight_grids
+from secateur.steps.rounding import put_on_grids, stored_grids
 from secateur.steps.training import Curve, fit
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _with_stored(
         model: with the weights as trained.
         learned: the layers that steps were learned for.
     """
-    stored, _ = weight_grids(model, {*quantization.kept, *learned})
+    stored, _ = stored_grids(model, {*quantization.kept, *learned})
     weights = {**quantization.weights, **stored}
     return quantization.model_copy(update={"weights": weights, "stored": tuple(stored)})
 

@@ -39,7 +39,13 @@ from secateur.steps.folding import fold
 from secateur.steps.order import GRIDS, NOTHING, ZEROS
 from secateur.steps.regions import KERNELS, Regions, regions
 from secateur.steps.result import Note, Result, Stage
-from secateur.steps.rounding import grid_of, put_on_grids, stored_bytes, weight_grids
+from secateur.steps.rounding import (
+    grid_of,
+    put_on_grids,
+    stored_bytes,
+    stored_grids,
+    weight_grids,
+)
 
 if TYPE_CHECKING:
     from secateur.data.dataset import Dataset
@@ -60,7 +66,7 @@ class Quantize:
     Args:
         to: the type of the integers; `int8` is the one there is.
         mode: `static` for products of convolutions and Dense layers in integers, with fixed ranges
-            (other weights are stored in integers and multiplied in float32);
+            (other weights, those of recurrent layers aside, are only stored in integers);
             `dynamic` for those of Dense and LSTM kernels, with ranges found at each call;
             `weights` for integers in the file alone.
         bits: 4 stores Dense kernels in four bits, in mode `weights`.
@@ -308,9 +314,12 @@ class Quantize:
         calibrate = method_of(self.calibration)
         ranges = {key: Grid.between(*calibrate(seen[key])) for key in set(chosen.sources.values())}
         activations = {key: ranges[source] for key, source in chosen.sources.items()}
-        others, without = weight_grids(model, {*why, *chosen.kernels}, bits=8 if static else bits)
+        beside = {*why, *chosen.kernels}
+        others, without = (
+            stored_grids(model, beside) if static else weight_grids(model, beside, bits=bits)
+        )
         put_on_grids(model, others)
-        why |= dict.fromkeys(without, "no rule for its weights")
+        why |= {name: _without(model.get_layer(name), static) for name in without}
         made = Quantization(
             mode=self.mode,
             weights=grids | others,
@@ -344,12 +353,11 @@ class Quantize:
             Note(STEP, "skipped", f"stays in float32: {why}", name)
             for name, why in made.kept.items()
         ]
-        for layer in model.layers:
-            if any(weight.path in made.stored for weight in layer.weights):
-                what = f"{type(layer).__name__} has no integer operator with fixed ranges"
-                what += ", and one in mode dynamic" if multiplied_in(layer) else ""
-                what = f"stored in integers, multiplied in float32: {what}"
-                notes.append(Note(STEP, "done", what, layer.name))
+        notes += [
+            Note(STEP, "done", "stored in integers, multiplied in float32", layer.name)
+            for layer in model.layers
+            if any(weight.path in made.stored for weight in layer.weights)
+        ]
         return notes
 
 
@@ -368,6 +376,14 @@ def judged(model: keras.Model, quantization: Quantization, x: Any) -> float:
         np.concatenate([to_numpy(each) for each in side]) for side in zip(*pairs, strict=True)
     )
     return agreement(one, other)
+
+
+def _without(layer: Any, static: bool) -> str:
+    """Return why the weights of a layer cannot be in integers."""
+    if not static:
+        return "no rule for its weights"
+    what = f"{type(layer).__name__} has no integer operator with fixed ranges"
+    return f"{what}; mode dynamic has one" if multiplied_in(layer) else what
 
 
 def _check_choice(name: str, value: object, known: tuple[Any, ...]) -> None:

@@ -88,6 +88,28 @@ def weight_grids(
     return grids, without
 
 
+def stored_grids(model: keras.Model, kept: Collection[str]) -> tuple[dict[str, Grid], list[str]]:
+    """Return the grids of weights that are stored in integers where others are multiplied so.
+
+    Those of recurrent layers are not: OpenVINO, which folds them into constants elsewhere, does not
+    in a file with rounded activations, and then refuses the layer.
+
+    Args:
+        model: a folded model.
+        kept: the names of layers that have grids, or have none.
+
+    Returns:
+        The grids, and the layers without any.
+    """
+    recurrent = [
+        layer.name
+        for layer in model.layers
+        if layer.name not in kept and any(isinstance(x, _CELLS) for x in layer._flatten_layers())
+    ]
+    grids, without = weight_grids(model, {*kept, *recurrent})
+    return grids, [*without, *recurrent]
+
+
 def put_on_grids(model: keras.Model, grids: Mapping[str, Grid]) -> None:
     """Round the weights of a model where it stands."""
     for variable in model.weights:
