@@ -113,10 +113,10 @@ class Shrinking:
         """Return one name of each set of groups that are of one width; most are alone."""
         return list(dict.fromkeys(names[0] for names in self.together.values()))
 
-    def next_width(self, name: str, *, wider: bool = False) -> int | None:
-        """Return the next lower (or wider) width that a group may have, if there is one."""
-        place = self.widths[name].index(self.kept[name]) + (-1 if wider else 1)
-        return self.widths[name][place] if 0 <= place < len(self.widths[name]) else None
+    def next_wider(self, name: str) -> int | None:
+        """Return the next width up that a group may have, if there is one."""
+        place = self.widths[name].index(self.kept[name])
+        return self.widths[name][place - 1] if place else None
 
     def narrower(self, name: str) -> list[int]:
         """Return the lower widths among which the best is looked for; most often that is one."""
@@ -311,7 +311,7 @@ def take_instead(paper: Shrinking, budget: float) -> None:
             group.kind == "block" or paper.cost < (1 - _ROOM) * budget
         ):
             kept, allowed, lost = dict(paper.kept), paper.widths[name], paper.lost()
-            width = paper.next_width(name, wider=True)
+            width = paper.next_wider(name)
             assert width is not None
             paper.resize(name, width)
             paper.widths[name] = [each for each in allowed if each >= width]
@@ -329,7 +329,7 @@ def give_back(paper: Shrinking, budget: float) -> None:
     while True:
         fitting = []
         for name in paper.leaders:
-            width = paper.next_width(name, wider=True)
+            width = paper.next_wider(name)
             if width is not None and paper.cost - paper.saving(name, width) <= budget:
                 fitting.append((paper.importance(name, width), name, width))
         if not fitting:

@@ -27,16 +27,17 @@ def test_json_tells_the_same(secateur):
     assert told["problems"] == []
 
 
-def test_widths_are_measured_where_that_is_asked_for(secateur, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_widths_are_measured_where_that_is_asked_for(secateur, monkeypatch):
     found = is_told("doctor", *secateur("doctor", "--widths", "--json"))
     assert set(found["widths"]) == set(found["runtimes"])
     assert {block for both in found["widths"].values() for block in both} <= {8, 16, 32}
+    # Measured anew on a busy machine it may be another.
+    monkeypatch.setattr(doctor, "measured_widths", lambda runtimes: {"litert": (8, 32)})
     _, told, err = secateur("doctor", "--widths")
     assert err == ""
-    for runtime, blocks in found["widths"].items():
-        (line,) = [line for line in told.splitlines() if line.startswith(f"widths     {runtime}")]
-        assert line.endswith(f"round_to: {max(blocks)}")
+    (line,) = [line for line in told.splitlines() if line.startswith("widths     litert")]
+    assert "8 input and 32 output channels" in line
+    assert line.endswith("round_to: 32")
     assert is_told("doctor", *secateur("doctor", "--json"))["widths"] is None
 
 

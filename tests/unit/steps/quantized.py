@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from secateur import read
+from secateur.formats.sessions import open_session
 from secateur.steps.training import fit
 
 
@@ -69,3 +70,9 @@ def trained(build):
     x.reshape(600, -1)[:, :3] += 4 * np.eye(3)[y]
     data = read((x, y))
     return fit(build(), data, epochs=6, learning_rate=3e-3)[0], data
+
+
+def predicted(path, x):
+    """Return the first output of an ONNX file."""
+    session = open_session(path)
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
