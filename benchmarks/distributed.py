@@ -29,8 +29,6 @@ SHAPE = (12, 12, 3)
 class Mortal:
     """A store whose reader is killed once, in a certain reading of training rows."""
 
-    scattered = True
-
     def __init__(self, store, lethal: Path, reads: int):
         self.store, self.lethal, self.reads, self.read = store, str(lethal), reads, 0
 

@@ -1,6 +1,6 @@
 """Training from a Parquet set that is larger than the memory that the process is allowed.
 
-    python benchmarks/streaming.py [--gigabytes 2.1] [--limit 700] [--epochs 2]
+    python benchmarks/streaming.py [--gigabytes 2.3] [--limit 700] [--epochs 2]
 
 A set of float columns is generated in shards. The same model is trained on it in processes of their
 own: streamed, from a mapped file, and in memory, each under a limit, and in memory without one. The
@@ -36,7 +36,7 @@ MODES = ("streamed", "mapped", "memory, limited", "memory")
 def main() -> None:
     """Generate the set, train in each way, and print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--gigabytes", type=float, default=2.1)
+    parser.add_argument("--gigabytes", type=float, default=2.3)
     parser.add_argument("--limit", type=int, default=700, help="megabytes")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--modes", nargs="*", default=MODES, choices=MODES)

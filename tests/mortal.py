@@ -23,8 +23,6 @@ class MortalTable:
         broken: whether that reading is an error instead, each time.
     """
 
-    scattered = True
-
     def __init__(self, rows=(160, 64), *, lethal=None, reads=8, broken=False):
         self.lethal, self.reads, self.broken = lethal, reads, broken
         self.read = 0

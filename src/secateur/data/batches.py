@@ -1,8 +1,8 @@
 """A split as batches for `model.fit`: each epoch another order, and each order decided by the seed.
 
-Where samples far apart are slow to take (rows in files), blocks of neighbouring rows are shuffled,
-and then the rows within a window of blocks; else all samples are. Any batch can be had without
-those before it, so that a training goes on where it was broken off.
+Where samples are read in blocks (rows in files), the blocks are shuffled, and then the rows within
+a window of them; else all samples are. Any batch can be had without those before it, so that a
+training goes on where it was broken off.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from secateur.errors import DataError, SecateurError
 if TYPE_CHECKING:
     from secateur.data.contract import Contract
     from secateur.data.dataset import Split
-
-BLOCK = 4096
-WINDOW = 16
 
 
 class Batches(keras.utils.PyDataset):
@@ -130,8 +127,8 @@ class Batches(keras.utils.PyDataset):
     def layout(self) -> tuple[Any, ...]:
         """What the order depends on beside seed and epoch; empty where all samples are held."""
         if self._feed is not None:
-            return ("streamed", self._feed.window)
-        return () if self.split.scattered else ("mapped", BLOCK, WINDOW)
+            return (int(self._feed.sizes.max(initial=0)), self._feed.window)
+        return ()
 
     @property
     def count(self) -> int:
@@ -142,16 +139,14 @@ class Batches(keras.utils.PyDataset):
         seed, rows = (self.seed, self.epoch), self.split.rows
         if self._feed is not None:
             return Order(self._feed.sizes, self._feed.window, seed, self.shuffle)
-        block = max(1, rows if self.split.scattered else BLOCK)
-        starts = np.arange(0, rows, block)
-        return Order(np.minimum(starts + block, rows) - starts, WINDOW * block, seed, self.shuffle)
+        return Order(np.array([rows]), rows, seed, self.shuffle)
 
     def _places(self, first: int, last: int) -> tuple[int, int]:
         """Return the first place of a batch, and the last one of another."""
         return first * self.batch_size, min((last + 1) * self.batch_size, self.split.rows) - 1
 
     def _expect(self, index: int) -> None:
-        """Have the row groups read that a batch, and those made with it, need."""
+        """Have the blocks read that a batch, and those made with it, need."""
         if self._feed is not None:
             last = index if self._ahead is None else self._ahead.reach(index, self.count)
             self._feed.expect(self._order.blocks(*self._places(index, max(last, index))))

@@ -12,9 +12,11 @@ import numpy as np
 
 from secateur.data.contract import Contract
 from secateur.data.encode import Encoded
+from secateur.data.feed import Feed
+from secateur.data.mapped import MappedStore
 from secateur.data.splits import NAMES
 from secateur.data.stores import Store
-from secateur.data.streamed import Feed, StreamedStore
+from secateur.data.streamed import StreamedStore
 from secateur.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,11 +42,6 @@ class Split:
     def rows(self) -> int:
         """How many samples there are."""
         return self._store.count(self._place)
-
-    @property
-    def scattered(self) -> bool:
-        """Whether samples far apart are as quick to take as neighbours."""
-        return self._store.scattered
 
     def __len__(self) -> int:
         return self.rows
@@ -81,9 +78,11 @@ class Split:
         return self._store.take(self._place, np.asarray(rows))
 
     def feed(self) -> Feed | None:
-        """Return what reads row groups before they are asked for, where samples are streamed."""
+        """Return what reads blocks of rows before they are due; None where all are in memory."""
         store = self._store
-        return Feed(store, self._place) if isinstance(store, StreamedStore) else None
+        if isinstance(store, MappedStore | StreamedStore):
+            return Feed(store, self._place)
+        return None
 
     def batches(
         self,

@@ -1,14 +1,11 @@
 """Encoded samples by split and number: `take` gives what a model reads, `raw` what a person reads.
 
-Tables are encoded once, into memory or, where they are large, into files that are mapped. Images
+Tables are encoded once, into memory; `mapped` and `streamed` have what is too large for it. Images
 are decoded once into memory where they fit, else each time they are asked for.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,22 +16,18 @@ import pyarrow as pa
 
 from secateur.data.contract import Contract, ImageSpec
 from secateur.data.encode import Encoded, encode, encode_target
-from secateur.data.frames import Frames
+from secateur.data.frames import Frames, release
 from secateur.data.images import load_image
 from secateur.data.kinds import Kind, conform
 from secateur.data.places import Place
 from secateur.data.shards import Shards
-from secateur.errors import DataError
-from secateur.files import reserve
 from secateur.machine import cores
 
 THREADS = min(4, cores())
 
 
 class Store(Protocol):
-    """Samples of three splits. `scattered` tells whether samples far apart are as quick to take."""
-
-    scattered: bool
+    """Samples of three splits."""
 
     def count(self, split: int) -> int:
         """Return how many samples a split has."""
@@ -62,7 +55,6 @@ class TableStore:
         codes: the split of each row.
         kinds: the kind of each input column and of the target.
         lengths: how many numbers the lists of a column of kind "list" have.
-        cache_bytes: the most memory that encoded rows may take.
     """
 
     def __init__(
@@ -72,13 +64,10 @@ class TableStore:
         codes: np.ndarray,
         kinds: Mapping[str, Kind],
         lengths: Mapping[str, int],
-        cache_bytes: int,
     ):
         self.contract, self.frames, self.codes = contract, frames, codes
         self.kinds, self.lengths = kinds, lengths
         self.counts = [int((codes == split).sum()) for split in range(3)]
-        self.bytes = row_bytes(contract) * sum(self.counts)
-        self.scattered = self.bytes <= cache_bytes
         self._encoded: list[dict[str, np.ndarray]] | None = None
 
     def count(self, split: int) -> int:
@@ -93,7 +82,7 @@ class TableStore:
         """Return encoded rows."""
         arrays = self._arrays(split)
         inputs = {name: arrays[name][rows] for name in self.contract.inputs()}
-        return _plain(inputs)
+        return lone_or_named(inputs)
 
     def raw(self, split: int, rows: np.ndarray) -> list[dict[str, Any]]:
         """Return rows as they stand in the source, by column."""
@@ -106,6 +95,7 @@ class TableStore:
     def _arrays(self, split: int) -> dict[str, np.ndarray]:
         if self._encoded is None:
             self._encoded = self._encode()
+            release()
         return self._encoded[split]
 
     def _encode(self) -> list[dict[str, np.ndarray]]:
@@ -129,25 +119,22 @@ class TableStore:
         return {**named, "y": encode_target(self.contract, table)}
 
     def _allocate(self) -> list[dict[str, np.ndarray]]:
+        return [
+            {name: np.empty(*made) for name, made in self._shapes(split).items()}
+            for split in range(3)
+        ]
+
+    def _shapes(self, split: int) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Return the shape and type of what a split's rows are encoded into, "y" the targets."""
         kind = "int32" if self.contract.task == "classification" else "float32"
         shapes = {**self.contract.inputs(), "y": ((), kind)}
-        folder = None if self.scattered else _folder(self, self.bytes)
-        try:
-            return [
-                {
-                    name: _array(folder, f"{split}-{name}", (self.counts[split], *shape), dtype)
-                    for name, (shape, dtype) in shapes.items()
-                }
-                for split in range(3)
-            ]
-        except OSError as error:
-            raise _no_room(f"{error.strerror or error}", folder) from error
+        return {
+            name: ((self.counts[split], *shape), dtype) for name, (shape, dtype) in shapes.items()
+        }
 
 
 class ArrayStore:
     """Samples of arrays that are in memory already; nothing is copied."""
-
-    scattered = True
 
     def __init__(self, x: np.ndarray, y: np.ndarray, codes: np.ndarray):
         self.x, self.y = x, y
@@ -181,8 +168,6 @@ class ImageStore:
         spec: how they are decoded.
         pixels: all files decoded, where they fit in memory.
     """
-
-    scattered = True
 
     def __init__(
         self,
@@ -240,35 +225,8 @@ def numbers_as_numbers(table: pa.Table, kinds: Mapping[str, Kind]) -> pa.Table:
     return table
 
 
-def _plain(inputs: dict[str, np.ndarray]) -> Encoded:
+def lone_or_named(inputs: dict[str, np.ndarray]) -> Encoded:
     """Return a lone array as it is; tables with categories stay a dict."""
     if len(inputs) == 1 and Contract.CATEGORICAL not in inputs:
         return next(iter(inputs.values()))
     return inputs
-
-
-def _folder(owner: object, needed: int) -> Path:
-    """Make a folder for mapped arrays that is removed with its owner."""
-    folder = Path(tempfile.mkdtemp(prefix="secateur-"))
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise _no_room(f"{needed:,} bytes are needed, and {free:,} are free", folder)
-    return folder
-
-
-def _no_room(what: str, folder: Path | None) -> DataError:
-    return DataError(
-        f"the encoded rows cannot be kept: {what}.",
-        where=folder and folder.parent,
-        mend="Make room there, or set TMPDIR to a folder on a larger disk.",
-    )
-
-
-def _array(folder: Path | None, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    if folder is None or 0 in shape:
-        return np.empty(shape, dtype)
-    array = np.memmap(folder / name, dtype, mode="w+", shape=shape)
-    with open(folder / name, "r+b") as file:
-        reserve(file.fileno(), array.nbytes)
-    return array

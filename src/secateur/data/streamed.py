@@ -5,8 +5,7 @@ What is held is a few numbers a row group; which split a row is in stands in a m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,16 @@ import pyarrow as pa
 
 from secateur.data.contract import Contract
 from secateur.data.encode import Encoded, encode, encode_target
+from secateur.data.feed import Arrays, gathered, window_rows
 from secateur.data.frames import Frames
 from secateur.data.kinds import Kind, conform
 from secateur.data.learn import Moments
 from secateur.data.rowgroups import RowGroups
-from secateur.data.stores import THREADS, numbers_as_numbers, row_bytes
+from secateur.data.stores import numbers_as_numbers
 from secateur.errors import ContractError, DataError
 
 # A sample is drawn from at most so many row groups: one from all would read all files.
 SAMPLED_GROUPS = 64
-# The share of the memory for encoded rows that a window of row groups may take: there are up to
-# three of them at a time, of which one is being read.
-_WINDOWS = 4
-
-Arrays = dict[str, np.ndarray]
 
 
 class StreamedStore:
@@ -45,8 +40,6 @@ class StreamedStore:
     Attributes:
         window: how many rows are mixed with one another.
     """
-
-    scattered = False
 
     def __init__(
         self,
@@ -97,7 +90,7 @@ class StreamedStore:
 
     def samples(self, split: int, rows: np.ndarray) -> tuple[Encoded, np.ndarray]:
         """Return encoded rows and their targets."""
-        return self._gathered(split, rows, lambda group: self.decode(split, group))
+        return gathered(self._starts[split], rows, lambda group: self.decode(split, group))
 
     def raw(self, split: int, rows: np.ndarray) -> list[dict[str, Any]]:
         """Return rows as they stand in the source, by column."""
@@ -145,24 +138,6 @@ class StreamedStore:
         named = x if isinstance(x, dict) else {next(iter(self.contract.inputs())): x}
         return {**named, "y": y}
 
-    def _gathered(
-        self, split: int, rows: np.ndarray, decoded: Callable[[int], Arrays]
-    ) -> tuple[Encoded, np.ndarray]:
-        """Return rows from the row groups that they are in."""
-        starts = self._starts[split]
-        places = np.searchsorted(starts, rows, side="right") - 1
-        out: Arrays = {}
-        for group in np.unique(places).tolist():
-            arrays = decoded(group)
-            here = np.flatnonzero(places == group)
-            for name, array in arrays.items():
-                if name not in out:
-                    out[name] = np.empty((len(rows), *array.shape[1:]), array.dtype)
-                out[name][here] = array[rows[here] - starts[group]]
-        y = out.pop("y")
-        lone = len(out) == 1 and Contract.CATEGORICAL not in out
-        return (next(iter(out.values())) if lone else out), y
-
     def _codes(self, group: int) -> np.ndarray:
         first, last = self.groups.starts[group : group + 2]
         return np.asarray(self.codes[first:last])
@@ -184,45 +159,6 @@ class StreamedStore:
                 moments.add(y)
             self._seen[split] = counts, moments
         return self._seen[split]
-
-
-class Feed:
-    """The row groups of a split, read by a few threads before their rows are asked for.
-
-    Args:
-        store: reads them.
-        split: the place of the split.
-        workers: how many threads read.
-    """
-
-    def __init__(self, store: StreamedStore, split: int, workers: int = THREADS):
-        self.sizes = store.sizes(split)
-        self.window = store.window
-        self._store, self._split = store, split
-        self._pool = ThreadPoolExecutor(max(1, workers), "secateur-feed")
-        self._groups: dict[int, Future[Arrays]] = {}
-
-    def expect(self, groups: Iterable[int]) -> None:
-        """Read row groups, in this order, and forget all others."""
-        wanted = list(groups)
-        for group in set(self._groups) - set(wanted):
-            self._groups.pop(group).cancel()
-        for group in wanted:
-            if group not in self._groups:
-                self._groups[group] = self._pool.submit(self._store.decode, self._split, group)
-
-    def samples(self, rows: np.ndarray) -> tuple[Encoded, np.ndarray]:
-        """Return encoded rows and their targets."""
-        return self._store._gathered(self._split, rows, self._decoded)
-
-    def _decoded(self, group: int) -> Arrays:
-        known = self._groups.get(group)
-        return self._store.decode(self._split, group) if known is None else known.result()
-
-
-def window_rows(contract: Contract, cache_bytes: int) -> int:
-    """Return how many encoded rows a window of row groups may hold."""
-    return max(1, cache_bytes // _WINDOWS // row_bytes(contract))
 
 
 def too_large(groups: RowGroups, window: int) -> str:

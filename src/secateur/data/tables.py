@@ -13,13 +13,15 @@ from secateur.data import splits, values
 from secateur.data.contract import Contract, ListColumn, Target
 from secateur.data.dataset import Dataset
 from secateur.data.faults import missing_column
-from secateur.data.frames import Frames
+from secateur.data.feed import window_rows
+from secateur.data.frames import Frames, release
 from secateur.data.kinds import Kind, Profile
 from secateur.data.learn import learn, learn_target
 from secateur.data.lists import list_shape
+from secateur.data.mapped import MappedStore
 from secateur.data.rowgroups import demand_one_schema, row_groups
-from secateur.data.stores import Store, TableStore
-from secateur.data.streamed import StreamedStore, too_large, window_rows
+from secateur.data.stores import Store, TableStore, row_bytes
+from secateur.data.streamed import StreamedStore, too_large
 from secateur.data.survey import EXACT_ROWS, Question, survey
 from secateur.errors import ContractError, DataError
 
@@ -75,6 +77,7 @@ def read_table(
         name: kind for name, kind in kinds.items() if name in read or name == target
     }
     store, stored = _store(contract, frames, codes, encoded, lengths, arguments)
+    release()
     return Dataset.of(
         store,
         contract,
@@ -103,27 +106,29 @@ def _store(
     A mapped file is quicker than reading anew, and takes room on the disk and four bytes of memory
     a row: it is for what is too large for memory, and not for what has no end.
     """
-    held = TableStore(contract, frames, codes, kinds, lengths, cache_bytes=arguments.cache_bytes)
-    asked, why = arguments.stream, ""
+    limit, asked, why = arguments.cache_bytes, arguments.stream, ""
+    needed = row_bytes(contract) * frames.rows
     if asked is None:
-        large = frames.rows > EXACT_ROWS or held.bytes > shutil.disk_usage(gettempdir()).free
-        asked = large and not held.scattered
+        large = frames.rows > EXACT_ROWS or needed > shutil.disk_usage(gettempdir()).free
+        asked = large and needed > limit
     groups = row_groups(frames) if asked else None
     if groups is None:
         where = "Parquet or Arrow files on this machine with all their columns in them"
         why = f"the rows are not in {where}" if asked else ""
     else:
-        why = too_large(groups, window_rows(contract, arguments.cache_bytes))
+        why = too_large(groups, window_rows(contract, limit))
     if asked and not why and groups is not None:
-        return StreamedStore(
-            contract, frames, groups, codes, kinds, lengths, arguments.cache_bytes
-        ), ["rows are read from their files in every epoch"]
+        told = ["rows are read from their files in every epoch"]
+        return StreamedStore(contract, frames, groups, codes, kinds, lengths, limit), told
     if arguments.stream:
         raise DataError(
             f"the rows cannot be streamed: {why}.",
             mend="Write Parquet files with smaller row groups, or raise `cache_bytes`.",
         )
-    return held, [f"rows are not streamed, but kept in a mapped file: {why}"] if why else []
+    if needed <= limit:
+        return TableStore(contract, frames, codes, kinds, lengths), []
+    told = [f"rows are not streamed, but kept in a mapped file: {why}"] if why else []
+    return MappedStore(contract, frames, codes, kinds, lengths, limit), told
 
 
 def _target_name(frames: Frames, source: str, arguments: TableArguments) -> str:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.data import batches
 from secateur.data.order import Order
 from secateur.data.read import read
 from secateur.errors import DataError
@@ -46,7 +45,7 @@ def test_an_order_holds_every_row_once(rows, block, seed, shuffle):
 
 
 def test_rows_far_apart_are_mixed_where_they_are_mapped():
-    order = blocks_of(100_000, batches.BLOCK, (0, 0), True)
+    order = blocks_of(100_000, 4096, (0, 0), True)
     first = order(np.arange(1000))
     assert first.std() > 10_000
 
@@ -68,15 +67,34 @@ def test_an_epoch_gives_all_samples_and_the_next_another_order():
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_held_and_mapped_samples_are_the_same(monkeypatch, shuffle):
-    monkeypatch.setattr(batches, "BLOCK", 16)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_held_and_mapped_samples_are_the_same(shuffle, workers):
     held, mapped = dataset(), dataset(cache_bytes=0)
-    assert held.train.scattered
-    assert not mapped.train.scattered
-    one, other = (xs(d.train.batches(10, shuffle=shuffle, seed=1)) for d in (held, mapped))
+    assert held.train.feed() is None
+    assert mapped.train.feed() is not None
+    one, other = (
+        xs(d.train.batches(10, shuffle=shuffle, seed=1, workers=workers)) for d in (held, mapped)
+    )
     assert sorted(one) == sorted(other)
     assert shuffle or one.tolist() == other.tolist()
     np.testing.assert_array_equal(held.train.labels(), mapped.train.labels())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_mapped_file_is_read_once_an_epoch(monkeypatch, workers):
+    split = dataset(3000, cache_bytes=0).train
+    store, read_blocks = split._store, []
+    decode = store.decode
+
+    def counted(place, block):
+        read_blocks.append(block)
+        return decode(place, block)
+
+    monkeypatch.setattr(store, "decode", counted)
+    batches = split.batches(10, shuffle=True, workers=workers)
+    for index in range(len(batches)):
+        batches[index]
+    assert sorted(read_blocks) == list(range(-(-split.rows // store.block)))
 
 
 def test_samples_and_labels_stay_together_in_any_order():

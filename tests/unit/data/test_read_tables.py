@@ -307,7 +307,7 @@ def test_large_tables_are_mapped_from_files_that_go_with_them(tmp_path, monkeypa
     data = frame(9000)
     data.to_csv(tmp_path / "data.csv", index=False)
     mapped = read(tmp_path / "data.csv", target="y", ignore=["id"], cache_bytes=0)
-    assert not mapped.train.scattered
+    assert mapped.train.feed() is not None
     assert_same(mapped, read(data, target="y", ignore=["id"]))
     assert len(list(tmp_path.iterdir())) > 1
     del mapped

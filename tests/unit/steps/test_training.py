@@ -24,8 +24,6 @@ CONTRACT = Contract(
 class Table:
     """Samples in memory: what a split is made of, with features that the tests can reach."""
 
-    scattered = True
-
     def __init__(self, share):
         self.x, self.y = {}, {}
         for place, rows in enumerate((160, 60, 0)):

@@ -1,0 +1,104 @@
+"""Rows too many for memory: encoded once, into files that are mapped, and read in blocks."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from secateur.data.contract import Contract
+from secateur.data.feed import Arrays, window_rows
+from secateur.data.frames import Frames
+from secateur.data.kinds import Kind
+from secateur.data.stores import TableStore, row_bytes
+from secateur.errors import DataError
+from secateur.files import reserve
+
+# A window is mixed from so many blocks, and a block has so many rows, as far as memory allows.
+_BLOCKS, _MOST, _FEWEST = 16, 4096, 64
+
+
+class MappedStore(TableStore):
+    """Rows of frames, encoded into mapped files when they are first asked for.
+
+    Args:
+        contract: how rows are encoded.
+        frames: the rows.
+        codes: the split of each row.
+        kinds: the kind of each input column and of the target.
+        lengths: how many numbers the lists of a column of kind "list" have.
+        cache_bytes: the most memory that encoded rows may take.
+
+    Attributes:
+        block: how many rows are read at a time.
+        window: how many rows are mixed with one another.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        frames: Frames,
+        codes: np.ndarray,
+        kinds: Mapping[str, Kind],
+        lengths: Mapping[str, int],
+        cache_bytes: int,
+    ):
+        super().__init__(contract, frames, codes, kinds, lengths)
+        room = window_rows(contract, cache_bytes)
+        self.block = min(max(room // _BLOCKS, _FEWEST), _MOST)
+        self.window = max(room, self.block)
+
+    def sizes(self, split: int) -> np.ndarray:
+        """Return how many rows of a split each block has."""
+        self._arrays(split)  # made here: each of the threads that read blocks would begin to
+        starts = np.arange(0, self.counts[split], self.block)
+        return np.minimum(self.counts[split] - starts, self.block)
+
+    def decode(self, split: int, block: int) -> Arrays:
+        """Return a block's rows of one split, and "y", their targets."""
+        rows = slice(block * self.block, (block + 1) * self.block)
+        return {name: np.array(array[rows]) for name, array in self._arrays(split).items()}
+
+    def _allocate(self) -> list[Arrays]:
+        folder = _folder(self, row_bytes(self.contract) * sum(self.counts))
+        try:
+            return [
+                {
+                    name: _array(folder / f"{split}-{name}", *made)
+                    for name, made in self._shapes(split).items()
+                }
+                for split in range(3)
+            ]
+        except OSError as error:
+            raise _no_room(f"{error.strerror or error}", folder) from error
+
+
+def _folder(owner: object, needed: int) -> Path:
+    """Make a folder for mapped arrays that is removed with its owner."""
+    folder = Path(tempfile.mkdtemp(prefix="secateur-"))
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise _no_room(f"{needed:,} bytes are needed, and {free:,} are free", folder)
+    return folder
+
+
+def _no_room(what: str, folder: Path) -> DataError:
+    return DataError(
+        f"the encoded rows cannot be kept: {what}.",
+        where=folder.parent,
+        mend="Make room there, or set TMPDIR to a folder on a larger disk.",
+    )
+
+
+def _array(file: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    array = np.memmap(file, dtype, mode="w+", shape=shape)
+    with open(file, "r+b") as stream:
+        reserve(stream.fileno(), array.nbytes)
+    return array
