@@ -27,7 +27,8 @@ def ending(model: keras.Model) -> str:
     model that has no functional graph, the last layer is what is looked at.
     """
     if not (isinstance(model, keras.Sequential) or hasattr(model, "_run_through_graph")):
-        return _function(model.layers[-1]) if model.layers else ""
+        last = model.layers[-1] if model.layers else None
+        return ending(last) if isinstance(last, keras.Model) else _function(last)
     operation = _maker(functional_of(model).outputs[0])
     return "" if operation is None else _function(operation)
 

@@ -79,10 +79,11 @@ class PruningNetwork(keras.Model):
     ):
         super().__init__(name="pruning_network")
         model = copied(graph.model)
-        self.model = model if rounding is None else rounding.around(model)
         self._graph, self._decide, self._rounding = graph, decide, rounding
         self._made: tuple[Plan, tuple[Note, ...]] | None = None
         self.selection = [gates[name] for name in sorted(gates)]
+        # The last layer, as what it ends in (a sigmoid, say) is what the network ends in.
+        self.model = model if rounding is None else rounding.around(model)
         self.names = tuple(sorted(gates))
         self.share = share
         self._stiffness, self._speed = stiffness, speed

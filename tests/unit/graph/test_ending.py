@@ -65,11 +65,15 @@ def test_what_a_softmax_only_went_into_are_logits():
     assert ending(keras.Model(i, i)) == ""
 
 
-def test_a_model_without_a_graph_is_judged_by_its_last_layer():
+# The last layer may be a model, which is asked in turn.
+@pytest.mark.parametrize(
+    "last", [layers.Softmax(), keras.Sequential([layers.Dense(3), layers.Softmax()])]
+)
+def test_a_model_without_a_graph_is_judged_by_its_last_layer(last):
     class Own(keras.Model):
         def __init__(self):
             super().__init__()
-            self.first, self.last = layers.Dense(3), layers.Softmax()
+            self.first, self.last = layers.Dense(3), last
 
         def call(self, x):
             return self.last(self.first(x))

@@ -7,6 +7,7 @@ from keras import layers
 
 from secateur.data.read import read
 from secateur.errors import BudgetError, DataError, ModelError, PlanError
+from secateur.evaluation.evaluate import predict
 from secateur.formats.fake import fake_quantized
 from secateur.graph.trace import trace
 from secateur.graph.weights import to_numpy
@@ -114,6 +115,14 @@ def test_the_network_is_an_ordinary_model(model, data, tmp_path):
     other(x[:1])
     other.load_weights(tmp_path / "network.weights.h5")
     np.testing.assert_allclose(other.predict(x, verbose=0), network.predict(x, verbose=0))
+
+
+def test_a_network_is_evaluated_as_its_model(model, data):
+    hidden = model.get_layer("inner").output
+    one = keras.Model(model.inputs, layers.Dense(1, "sigmoid", name="one")(hidden))
+    network = network_of(one, start=20.0)
+    expected, given = (predict(each, data.test)[1] for each in (one, network))
+    np.testing.assert_allclose(given, expected, atol=1e-6)
 
 
 def test_what_layers_note_of_a_batch_is_kept(model, data):
