@@ -84,8 +84,8 @@ def _halves(epochs: int) -> tuple[int, int]:
     return epochs - epochs // 2, epochs // 2
 
 
-def _prune(by: str) -> Family:
-    return lambda macs, epochs: [{"prune": {"macs": macs, "by": by}}, *_tune(epochs)]
+def _prune(by: str, **more: Any) -> Family:
+    return lambda macs, epochs: [{"prune": {"macs": macs, "by": by}}, *_tune(epochs, **more)]
 
 
 def _regularize(penalty: str) -> Family:
@@ -108,25 +108,17 @@ def _factorize(macs: float, epochs: int) -> list[Entry]:
     return [{"factorize": {"macs": macs}}, *_tune(epochs)]
 
 
-def _round(**more: Any) -> Family:
-    """Return the family that trains as it is and then rounds."""
-    return lambda macs, epochs: [*_tune(epochs), {"quantize": more}]
+def _rounded(family: Family, **more: Any) -> Family:
+    """Return a family whose result is rounded to integers."""
+    return lambda macs, epochs: [*family(macs, epochs), {"quantize": more}]
 
 
-def _taylor_rounded(**more: Any) -> Family:
-    return lambda macs, epochs: [
-        {"prune": {"macs": macs, "by": "taylor"}},
-        *_tune(epochs, distill=True),
-        {"quantize": more},
-    ]
-
-
-def _network_rounded(**more: Any) -> Family:
-    return lambda macs, epochs: [*_select(macs, epochs), {"quantize": more}]
+def _train(macs: float, epochs: int) -> list[Entry]:
+    return _tune(epochs)
 
 
 _ALL: dict[str, Family] = {
-    "training-alone": lambda macs, epochs: _tune(epochs),
+    "training-alone": _train,
     "magnitude": _prune("l2"),
     "taylor": _prune("taylor"),
     "pruning-network": _select,
@@ -135,13 +127,15 @@ _ALL: dict[str, Family] = {
     "group-lasso": _regularize("group_lasso"),
     "sparse": _sparsify,
     "low-rank": _factorize,
-    "int8": _round(),
-    "int8-dynamic": _round(mode="dynamic"),
+    "int8": _rounded(_train),
+    "int8-dynamic": _rounded(_train, mode="dynamic"),
     "int8-aware": lambda macs, epochs: [{"quantize": {"epochs": epochs}}],
-    "taylor-int8": _taylor_rounded(),
-    "taylor-int8-dynamic": _taylor_rounded(mode="dynamic"),
-    "network-int8": _network_rounded(),
-    "network-int8-dynamic": _network_rounded(mode="dynamic"),
+    "magnitude-int8": _rounded(_prune("l2")),
+    "taylor-int8": _rounded(_prune("taylor", distill=True)),
+    "taylor-int8-dynamic": _rounded(_prune("taylor", distill=True), mode="dynamic"),
+    "network-int8": _rounded(_select),
+    "network-int8-dynamic": _rounded(_select, mode="dynamic"),
+    "low-rank-int8": _rounded(_factorize),
 }
 
 FAMILIES: dict[str, Family] = {

@@ -78,6 +78,19 @@ def test_int8_stands_in_both_modes_alone_and_on_top_of_pruning():
         assert made[f"{name}-dynamic"].entries == (*before, {"quantize": {"mode": "dynamic"}})
 
 
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("magnitude-int8", "magnitude"),
+        ("network-int8", "pruning-network"),
+        ("low-rank-int8", "low-rank"),
+    ],
+)
+def test_what_is_rounded_is_the_family_itself(name, whole):
+    made = {each.name: each.entries for each in contenders(recipe(epochs=4))}
+    assert made[name] == (*made[whole], {"quantize": {}})
+
+
 def test_a_family_may_stand_alone():
     (only,) = contenders(recipe(contenders={"int8-dynamic": None}))
     assert only.told == "finetune (epochs 10), quantize (mode dynamic)"
