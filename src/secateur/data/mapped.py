@@ -7,6 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from secateur.data.stores import TableStore, row_bytes
 from secateur.errors import DataError
 from secateur.files import reserve
 
-# A window is mixed from so many blocks, and a block has so many rows, as far as memory allows.
-_BLOCKS, _MOST, _FEWEST = 16, 4096, 64
+# A window is mixed from so many blocks: of more there would be more to gather for each batch.
+_BLOCKS = 64
+# The bytes of the smallest block: less is not worth a reading.
+_LEAST = 2**16
 
 
 class MappedStore(TableStore):
@@ -49,8 +52,12 @@ class MappedStore(TableStore):
     ):
         super().__init__(contract, frames, codes, kinds, lengths)
         room = window_rows(contract, cache_bytes)
-        self.block = min(max(room // _BLOCKS, _FEWEST), _MOST)
+        self.block = max(room // _BLOCKS, _LEAST // row_bytes(contract), 1)
         self.window = max(room, self.block)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the encoded rows out: another process encodes them anew, into a file of its own."""
+        return {**self.__dict__, "_encoded": None}
 
     def sizes(self, split: int) -> np.ndarray:
         """Return how many rows of a split each block has."""

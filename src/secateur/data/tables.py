@@ -107,7 +107,7 @@ def _store(
     a row: it is for what is too large for memory, and not for what has no end.
     """
     limit, asked, why = arguments.cache_bytes, arguments.stream, ""
-    needed = row_bytes(contract) * frames.rows
+    needed = row_bytes(contract) * int(np.count_nonzero(codes != splits.LEFT_OUT))
     if asked is None:
         large = frames.rows > EXACT_ROWS or needed > shutil.disk_usage(gettempdir()).free
         asked = large and needed > limit

@@ -113,6 +113,11 @@ class Graph:
                 found[name].append(node)
         return found
 
+    def redirect(self, name: str, other: str) -> None:
+        """Have every node, those of inner graphs too, read another tensor in place of one."""
+        for node in self.nodes:
+            _redirect(node, name, other)
+
     def finish(self) -> onnx.ModelProto:
         """Return the model: its nodes in order, unused arrays dropped, tensors numbered."""
         graph = self.model.graph
@@ -182,8 +187,19 @@ def _inner(node: Any) -> list[str]:
     return [name for g in _graphs(node) for n in g.node for name in (*n.input, *_inner(n))]
 
 
+def _redirect(node: Any, name: str, other: str) -> None:
+    for place, read in enumerate(node.input):
+        if read == name:
+            node.input[place] = other
+    for graph in _graphs(node):
+        for inner in graph.node:
+            _redirect(inner, name, other)
+
+
 def _graphs(node: Any) -> list[Any]:
-    return [each.g for each in node.attribute if each.type == onnx.AttributeProto.GRAPH]
+    kinds = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    held = [each for each in node.attribute if each.type in kinds]
+    return [graph for each in held for graph in ([each.g] if each.HasField("g") else each.graphs)]
 
 
 def _number(graph: Any, names: dict[str, str], prefix: str) -> None:

@@ -36,10 +36,7 @@ def pack_weights(graph: Graph, weights: dict[str, Weight]) -> None:
             axis = graph.array(np.array([0], np.int64), "axis")
             each = [graph.add("Unsqueeze", [one, axis]) for one in made]
             joined = graph.add("Concat", each, axis=0)
-        for node in graph.nodes:
-            for place, read in enumerate(node.input):
-                if read == name:
-                    node.input[place] = joined
+        graph.redirect(name, joined)
         for each in found:
             if each:
                 each.found = True
@@ -63,7 +60,7 @@ def _pack_four(graph: Graph, name: str, array: np.ndarray, weight: Weight) -> bo
     if not np.array_equal(array, weight.values):
         return False
     readers = graph.readers()[name]
-    if any(node.op_type != "MatMul" or node.input[1] != name for node in readers):
+    if not readers or any(n.op_type != "MatMul" or n.input[1] != name for n in readers):
         return False
     grid, (inputs, outputs) = weight.grid, array.shape
     block = grid.block or inputs

@@ -28,7 +28,9 @@ def ending(model: keras.Model) -> str:
     """
     if not (isinstance(model, keras.Sequential) or hasattr(model, "_run_through_graph")):
         last = model.layers[-1] if model.layers else None
-        return ending(last) if isinstance(last, keras.Model) else _function(last)
+        # A Sequential that is not built yet has no graph to look through.
+        inner = isinstance(last, keras.Model) and last.built
+        return ending(last) if inner else _function(last)
     operation = _maker(functional_of(model).outputs[0])
     return "" if operation is None else _function(operation)
 

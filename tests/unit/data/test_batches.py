@@ -1,5 +1,7 @@
 """Batches give every sample once an epoch, in an order that the seed and the epoch decide."""
 
+import pickle
+
 import keras
 import numpy as np
 import pandas as pd
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secateur.data import mapped
 from secateur.data.order import Order
 from secateur.data.read import read
 from secateur.errors import DataError
@@ -68,20 +71,22 @@ def test_an_epoch_gives_all_samples_and_the_next_another_order():
 
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_held_and_mapped_samples_are_the_same(shuffle, workers):
-    held, mapped = dataset(), dataset(cache_bytes=0)
+def test_held_and_mapped_samples_are_the_same(monkeypatch, shuffle, workers):
+    monkeypatch.setattr(mapped, "_LEAST", 256)
+    held, other = dataset(), dataset(cache_bytes=0)
     assert held.train.feed() is None
-    assert mapped.train.feed() is not None
-    one, other = (
-        xs(d.train.batches(10, shuffle=shuffle, seed=1, workers=workers)) for d in (held, mapped)
+    assert len(other.train.feed().sizes) > 10
+    one, two = (
+        xs(d.train.batches(10, shuffle=shuffle, seed=1, workers=workers)) for d in (held, other)
     )
-    assert sorted(one) == sorted(other)
-    assert shuffle or one.tolist() == other.tolist()
-    np.testing.assert_array_equal(held.train.labels(), mapped.train.labels())
+    assert sorted(one) == sorted(two)
+    assert shuffle or one.tolist() == two.tolist()
+    np.testing.assert_array_equal(held.train.labels(), other.train.labels())
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_mapped_file_is_read_once_an_epoch(monkeypatch, workers):
+    monkeypatch.setattr(mapped, "_LEAST", 256)
     split = dataset(3000, cache_bytes=0).train
     store, read_blocks = split._store, []
     decode = store.decode
@@ -95,6 +100,24 @@ def test_a_mapped_file_is_read_once_an_epoch(monkeypatch, workers):
     for index in range(len(batches)):
         batches[index]
     assert sorted(read_blocks) == list(range(-(-split.rows // store.block)))
+    assert len(read_blocks) > 50
+
+
+def test_a_window_of_wide_rows_keeps_to_the_memory_that_is_allowed():
+    columns = {f"x{i}": np.arange(200.0) + i for i in range(2000)}
+    data = pd.DataFrame({**columns, "y": np.arange(200) % 2})
+    store = read(data, target="y", cache_bytes=400_000).train._store
+    assert store.window * 8000 <= 100_000
+    assert 0 < store.block <= store.window
+
+
+def test_another_process_encodes_mapped_rows_anew():
+    here = dataset(5000, cache_bytes=0)
+    batches = here.train.batches(100, shuffle=True, seed=2)
+    content = pickle.dumps(here)
+    there = pickle.loads(content)
+    assert there.train._store._encoded is None
+    np.testing.assert_array_equal(xs(there.train.batches(100, shuffle=True, seed=2)), xs(batches))
 
 
 def test_samples_and_labels_stay_together_in_any_order():

@@ -314,6 +314,13 @@ def test_large_tables_are_mapped_from_files_that_go_with_them(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
 
 
+def test_rows_that_are_left_out_take_no_memory():
+    data = pd.DataFrame({"x": np.arange(4000.0), "y": np.arange(4000) % 2})
+    few = data.assign(y=data["y"].where(data["x"] < 400))
+    assert read(data, target="y", cache_bytes=8000).train.feed() is not None
+    assert read(few, target="y", cache_bytes=8000).train.feed() is None
+
+
 def test_an_untidy_frame_is_read_as_text():
     data = frame()
     data["mixed"] = [1, "two"] * (ROWS // 2)

@@ -5,7 +5,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from secateur.formats.onnx_graph import Graph
+from secateur.formats.grids import Grid
+from secateur.formats.onnx_graph import Graph, Weight
+from secateur.formats.packing import pack_weights
 
 X = np.array([1, 2, 3], np.float32)
 
@@ -41,6 +43,45 @@ def looped(given="image", made="scores"):
     held = [numpy_helper.from_array(values, name) for name, values in arrays.items()]
     graph = helper.make_graph(nodes, "graph", value[:1], value[1:], held)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def branched(weight):
+    """Multiply by a matrix where a flag is set, else negate: the matrix is read inside alone."""
+    scores = [helper.make_tensor_value_info("o", TensorProto.FLOAT, [1, 64])]
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64]),
+        helper.make_tensor_value_info("flag", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64]),
+    ]
+    branches = {
+        "then_branch": helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["o"])], "then", [], scores
+        ),
+        "else_branch": helper.make_graph(
+            [helper.make_node("Neg", ["x"], ["o"])], "else", [], scores
+        ),
+    }
+    nodes = [helper.make_node("If", ["flag"], ["y"], **branches)]
+    graph = helper.make_graph(
+        nodes, "graph", ends[:2], ends[2:], [numpy_helper.from_array(weight, "w")]
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_weight_that_inner_graphs_read_is_stored_in_integers(bits):
+    values = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    blocks = {"bits": 4, "block": 64, "scale": (0.5,) * 64} if bits == 4 else {"scale": (0.02,)}
+    weight = Weight.of(values, Grid(**blocks))
+    graph = Graph(branched(weight.values))
+    pack_weights(graph, {"w": weight})
+    finished = graph.finish()
+    assert weight.found
+    assert finished.ByteSize() < weight.values.nbytes / 2
+    session = onnxruntime.InferenceSession(finished.SerializeToString())
+    x = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
+    (found,) = session.run(["y"], {"x": x, "flag": np.array(True)})
+    np.testing.assert_allclose(found, x @ weight.values, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("ends", [("image", "scores"), ("t1", "t_2")])
