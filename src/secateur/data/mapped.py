@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -66,9 +67,14 @@ class MappedStore(TableStore):
         return np.minimum(self.counts[split] - starts, self.block)
 
     def decode(self, split: int, block: int) -> Arrays:
-        """Return a block's rows of one split, and "y", their targets."""
-        rows = slice(block * self.block, (block + 1) * self.block)
-        return {name: np.array(array[rows]) for name, array in self._arrays(split).items()}
+        """Return a block's rows of one split, and "y", their targets.
+
+        Raises:
+            DataError: the mapped file is gone, or was cut short.
+        """
+        first = block * self.block
+        last = min(first + self.block, self.counts[split])
+        return {name: _rows(array, first, last) for name, array in self._arrays(split).items()}
 
     def _allocate(self) -> list[Arrays]:
         folder = _folder(self, row_bytes(self.contract) * sum(self.counts))
@@ -99,6 +105,33 @@ def _no_room(what: str, folder: Path) -> DataError:
         f"the encoded rows cannot be kept: {what}.",
         where=folder.parent,
         mend="Make room there, or set TMPDIR to a folder on a larger disk.",
+    )
+
+
+def _rows(array: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Read rows from the file of an array, and nothing around them, as touching its pages would."""
+    if not isinstance(array, np.memmap):
+        return array[first:last]
+    rows = np.empty((last - first, *array.shape[1:]), array.dtype)
+    file = Path(str(array.filename))
+    try:
+        with open(file, "rb") as stream:
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            stream.seek(first * array[0].nbytes)
+            short = stream.readinto(rows) < rows.nbytes
+    except OSError as error:
+        raise _lost(file, str(error.strerror or error)) from error
+    if short:
+        raise _lost(file, "it was cut short")
+    return rows
+
+
+def _lost(file: Path, why: str) -> DataError:
+    return DataError(
+        f"the encoded rows cannot be read: {why}.",
+        where=file,
+        mend="Keep what tidies temporary files away from it, or set TMPDIR to another folder.",
     )
 
 

@@ -111,6 +111,20 @@ def test_a_window_of_wide_rows_keeps_to_the_memory_that_is_allowed():
     assert 0 < store.block <= store.window
 
 
+def test_a_mapped_file_that_is_tidied_away_is_an_error_that_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    split = dataset(cache_bytes=0).train
+    batches = split.batches(50)
+    (file,) = tmp_path.glob("*/0-numeric")
+    with open(file, "r+b") as stream:
+        stream.truncate(100)
+    with pytest.raises(DataError, match="cut short"):
+        batches[0]
+    file.unlink()
+    with pytest.raises(DataError, match="No such file"):
+        split.batches(50)[0]
+
+
 def test_another_process_encodes_mapped_rows_anew():
     here = dataset(5000, cache_bytes=0)
     batches = here.train.batches(100, shuffle=True, seed=2)
