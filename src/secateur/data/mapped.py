@@ -119,7 +119,7 @@ def _rows(array: np.ndarray, first: int, last: int) -> np.ndarray:
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             stream.seek(first * array[0].nbytes)
-            short = stream.readinto(rows) < rows.nbytes
+            short = stream.readinto(rows.data) < rows.nbytes
     except OSError as error:
         raise _lost(file, str(error.strerror or error)) from error
     if short:
