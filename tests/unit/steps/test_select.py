@@ -70,7 +70,9 @@ def test_the_expected_cost_comes_to_the_budget(model, data):
     assert left[-1] == pytest.approx(0.4, abs=0.06)
 
 
-def test_useless_inputs_of_a_layer_are_found(data):
+# Not hard_concrete: what it draws decides whether it finds them.
+@pytest.mark.parametrize("gates", ["soft", "top_k"])
+def test_useless_inputs_of_a_layer_are_found(data, gates):
     keras.utils.set_random_seed(1)
     i = keras.Input((8,), name="array")
     # It is not trained, so that the others cannot learn what the first two tell.
@@ -82,7 +84,8 @@ def test_useless_inputs_of_a_layer_are_found(data):
     kernel[4:, 2:] = 4.0
     model.get_layer("wide").set_weights([kernel, np.zeros(16)])
     model, _ = fit(model, data, epochs=20, learning_rate=0.02)
-    step = Select(macs=0.3, by="l2", round_to=1, epochs=20, batch_size=20, gate_learning_rate=0.1)
+    how = {"epochs": 20, "batch_size": 20, "gate_learning_rate": 0.1}
+    step = Select(macs=0.3, by="l2", gates=gates, round_to=1, **how)
     assert not {0, 1} & set(step(model, data).plan.cuts[0].remove)
 
 
