@@ -9,49 +9,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from secateur.errors import BudgetError
 from secateur.planning.losses import losses_of
+from secateur.planning.prices import Price
 
 # By this share a plan may fall short of its budget before other chunks are tried in its place.
 _ROOM = 0.02
-
-
-class Price(Protocol):
-    """What the products of a weight cost, by the lengths of its axes.
-
-    More of a weight never costs less.
-    """
-
-    @property
-    def step(self) -> int:
-        """Widths that are closer than this may cost the same."""
-        ...
-
-    def cost(self, key: str, lengths: Sequence[int]) -> float:
-        """Return what the weight costs when its axes have these lengths."""
-        ...
-
-
-@dataclass(frozen=True)
-class PerElement:
-    """A price that is the same for every element of a weight.
-
-    Args:
-        each: for each weight, what one element costs.
-        step: every unit saves.
-    """
-
-    each: Mapping[str, float]
-    step: int = 1
-
-    def cost(self, key: str, lengths: Sequence[int]) -> float:
-        """Return the price of all elements of a weight of these lengths."""
-        return self.each[key] * prod(lengths)
 
 
 @dataclass

@@ -28,6 +28,7 @@ from secateur.planning.options import (
     pins_of,
     sparing,
 )
+from secateur.planning.prices import PerElement, Price
 from secateur.planning.scoring import adds_up, name_of, scores_of
 
 _NOT_A_PLAN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -215,7 +216,7 @@ def plan(
     ratio: float | None = None,
     bytes: float | None = None,
     latency: float | None = None,
-    table: allocation.Price | None = None,
+    table: Price | None = None,
     by: str | Criterion = "l2",
     scope: str = "global",
     round_to: int = 8,
@@ -338,18 +339,18 @@ def _finished(
     )
 
 
-def _price(graph: Any, name: str, table: allocation.Price | None) -> allocation.Price | None:
+def _price(graph: Any, name: str, table: Price | None) -> Price | None:
     if name == "ratio":
         return None
     if name == "latency":
         return table
     if name == "macs":
         parts = (*graph.weights.values(), *graph.products)
-        return allocation.PerElement({part.key: part.uses for part in parts})
+        return PerElement({part.key: part.uses for part in parts})
     each = {
         key: 1.0 if name == "params" else _bytes_of(graph.variables[key]) for key in graph.weights
     }
-    return allocation.PerElement(each | {part.key: 0.0 for part in graph.products})
+    return PerElement(each | {part.key: 0.0 for part in graph.products})
 
 
 def _bytes_of(variable: Any) -> float:

@@ -47,7 +47,7 @@ def test_an_order_holds_every_row_once(rows, block, seed, shuffle):
     assert shuffle or everything.tolist() == list(range(rows))
 
 
-def test_rows_far_apart_are_mixed_where_they_are_mapped():
+def test_rows_far_apart_are_mixed_by_blocks():
     order = blocks_of(100_000, 4096, (0, 0), True)
     first = order(np.arange(1000))
     assert first.std() > 10_000
